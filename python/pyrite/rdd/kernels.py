@@ -1,0 +1,394 @@
+"""What RDD operations run inside Python workers.
+
+Every function here takes ``(split, iterator)`` last and is bound to its parameters with
+:func:`functools.partial`, so a pickled command holds a name instead of code. Nothing of the
+application's side may be imported here.
+"""
+
+import copy
+import functools
+import struct
+import sys
+from bisect import bisect_left
+from collections import defaultdict
+from itertools import chain, islice
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Sequence, Tuple
+
+from pyspark.errors import PySparkRuntimeError
+from pyspark.serializers import BatchedSerializer, Serializer
+from pyspark.shuffle import (
+    Aggregator,
+    ExternalGroupBy,
+    ExternalMerger,
+    ExternalSorter,
+    get_used_memory,
+)
+from pyspark.util import fail_on_stopiteration
+
+from pyrite.rdd.hashing import first_position
+
+Kernel = Callable[[int, Iterable[Any]], Iterable[Any]]
+
+_PARTITION_ID = struct.Struct(">I")
+_MIB = 1 << 20
+
+
+class Pipeline:
+    """Kernels applied one after the other, without a frame of the stack for each."""
+
+    def __init__(self, kernels: Sequence[Kernel]):
+        self.kernels = tuple(kernels)
+
+    def __call__(self, split: int, iterator: Iterable[Any]) -> Iterable[Any]:
+        for kernel in self.kernels:
+            iterator = kernel(split, iterator)
+        return iterator
+
+    def then(self, kernel: Kernel) -> "Pipeline":
+        """Return this pipeline with one more kernel at its end."""
+        return Pipeline((*self.kernels, kernel))
+
+
+def map_elements(f: Callable[[Any], Any], split: int, iterator: Iterable[Any]) -> Iterable[Any]:
+    """Apply `f` to every element."""
+    return map(fail_on_stopiteration(f), iterator)
+
+
+def flat_map_elements(f: Callable[[Any], Iterable[Any]], split: int, iterator: Iterable[Any]) -> Iterable[Any]:
+    """Apply `f` to every element and chain what it returns."""
+    return chain.from_iterable(map(fail_on_stopiteration(f), iterator))
+
+
+def filter_elements(f: Callable[[Any], bool], split: int, iterator: Iterable[Any]) -> Iterable[Any]:
+    """Keep the elements for which `f` holds."""
+    return filter(fail_on_stopiteration(f), iterator)
+
+
+def map_partition(f: Callable[[Iterable[Any]], Iterable[Any]], split: int, iterator: Iterable[Any]) -> Iterable[Any]:
+    """Give the whole partition to `f`."""
+    return f(iterator)
+
+
+def key_with(f: Callable[[Any], Any], element: Any) -> Tuple[Any, Any]:
+    """Pair an element with its key."""
+    return f(element), element
+
+
+def map_pair_value(f: Callable[[Any], Any], pair: Tuple[Any, Any]) -> Tuple[Any, Any]:
+    """Apply `f` to the value of a pair."""
+    return pair[0], f(pair[1])
+
+
+def flat_map_pair_value(f: Callable[[Any], Iterable[Any]], pair: Tuple[Any, Any]) -> Iterable[Tuple[Any, Any]]:
+    """Pair the key with every value that `f` makes of the pair's value."""
+    return ((pair[0], value) for value in f(pair[1]))
+
+
+def first_of(pair: Sequence[Any]) -> Any:
+    """Return the first part of a pair."""
+    return pair[0]
+
+
+def second_of(pair: Sequence[Any]) -> Any:
+    """Return the second part of a pair."""
+    return pair[1]
+
+
+def with_marker(marker: Any, element: Any) -> Tuple[Any, Any]:
+    """Pair an element with a constant."""
+    return element, marker
+
+
+def identity(x: Any) -> Any:
+    """Return `x`."""
+    return x
+
+
+def left_of(x: Any, _y: Any) -> Any:
+    """Return the first argument."""
+    return x
+
+
+def key_equals(key: Any, pair: Tuple[Any, Any]) -> bool:
+    """Tell whether a pair has that key."""
+    return bool(pair[0] == key)
+
+
+def only_in_left(pair: Tuple[Any, Tuple[Any, Any]]) -> bool:
+    """Tell whether a cogrouped key has values on the left and none on the right."""
+    left, right = pair[1]
+    return bool(left) and not right
+
+
+def in_both(pair: Tuple[Any, Sequence[Any]]) -> bool:
+    """Tell whether a cogrouped key has values on all sides."""
+    return all(pair[1])
+
+
+def glom_partition(split: int, iterator: Iterable[Any]) -> Iterator[List[Any]]:
+    """Yield the partition as one list."""
+    yield list(iterator)
+
+
+def count_partition(split: int, iterator: Iterable[Any]) -> Iterator[int]:
+    """Yield the number of elements."""
+    yield sum(1 for _ in iterator)
+
+
+def range_partition(
+    start: int, step: int, size: int, partitions: int, split: int, iterator: Iterable[Any]
+) -> Iterable[int]:
+    """Yield the part of a range that belongs to partition `split`."""
+    # The input is empty, but the stream has to be read to its end marker.
+    for _ in iterator:
+        raise AssertionError("the input of a generated range is empty")
+    first = start + split * size // partitions * step
+    last = start + (split + 1) * size // partitions * step
+    return range(first, last, step)
+
+
+def enumerate_partition(starts: Sequence[int], split: int, iterator: Iterable[Any]) -> Iterator[Tuple[Any, int]]:
+    """Pair each element with its index in the whole RDD."""
+    return ((element, index) for index, element in enumerate(iterator, starts[split]))
+
+
+def unique_ids(partitions: int, split: int, iterator: Iterable[Any]) -> Iterator[Tuple[Any, int]]:
+    """Pair each element with split, split + partitions, split + 2 * partitions and so on."""
+    return ((element, index * partitions + split) for index, element in enumerate(iterator))
+
+
+def reduce_partition(f: Callable[[Any, Any], Any], split: int, iterator: Iterable[Any]) -> Iterator[Any]:
+    """Yield the reduction of the partition, nothing if it is empty."""
+    iterator = iter(iterator)
+    for first in iterator:
+        yield functools.reduce(fail_on_stopiteration(f), iterator, first)
+        return
+
+
+def fold_partition(zero: Any, f: Callable[[Any, Any], Any], split: int, iterator: Iterable[Any]) -> Iterator[Any]:
+    """Yield the partition folded into `zero`."""
+    yield functools.reduce(fail_on_stopiteration(f), iterator, zero)
+
+
+def deal_by_index(buckets: int, split: int, iterator: Iterable[Any]) -> Iterator[Tuple[int, Any]]:
+    """Key everything with one bucket that depends on the partition."""
+    for element in iterator:
+        yield split % buckets, element
+
+
+def visit_elements(f: Callable[[Any], Any], split: int, iterator: Iterable[Any]) -> Iterable[Any]:
+    """Call `f` on every element, for its effect."""
+    f = fail_on_stopiteration(f)
+    for element in iterator:
+        f(element)
+    return iter(())
+
+
+def visit_partition(f: Callable[[Iterable[Any]], Any], split: int, iterator: Iterable[Any]) -> Iterable[Any]:
+    """Call `f` on the partition, for its effect; what it returns is consumed if it is iterable."""
+    result = f(iterator)
+    try:
+        return iter(result)
+    except TypeError:
+        return iter(())
+
+
+def take_elements(count: int, iterator: Iterable[Any]) -> Iterator[Any]:
+    """Yield up to `count` elements and read no further."""
+    if count <= 0:
+        return
+    for taken, element in enumerate(iterator, 1):
+        yield element
+        if taken >= count:
+            return
+
+
+def text_of(split: int, iterator: Iterable[Any]) -> Iterator[bytes]:
+    """Yield each element as UTF-8 text, as ``saveAsTextFile`` writes it."""
+    for element in iterator:
+        if isinstance(element, bytes):
+            yield element
+        else:
+            yield (element if isinstance(element, str) else str(element)).encode("utf-8")
+
+
+def combine_locally(
+    aggregator: Aggregator,
+    memory_mib: float,
+    serializer: Serializer,
+    split: int,
+    iterator: Iterable[Any],
+) -> Iterable[Any]:
+    """Combine values by key before the shuffle, on disk when memory runs out."""
+    merger: ExternalMerger = ExternalMerger(aggregator, memory_mib * 0.9, serializer)
+    merger.mergeValues(iterator)
+    return merger.items()
+
+
+def merge_combined(
+    aggregator: Aggregator,
+    memory_mib: float,
+    serializer: Serializer,
+    split: int,
+    iterator: Iterable[Any],
+) -> Iterable[Any]:
+    """Combine the combiners of each key after the shuffle."""
+    merger: ExternalMerger = ExternalMerger(aggregator, memory_mib, serializer)
+    merger.mergeCombiners(iterator)
+    return merger.items()
+
+
+def merge_groups(
+    aggregator: Aggregator,
+    memory_mib: float,
+    serializer: Serializer,
+    split: int,
+    iterator: Iterable[Any],
+) -> Iterable[Any]:
+    """Join the lists of values of each key after the shuffle."""
+    merger: ExternalGroupBy = ExternalGroupBy(aggregator, memory_mib, serializer)
+    merger.mergeCombiners(iterator)
+    return merger.items()
+
+
+def sort_partition(
+    key: Callable[[Any], Any],
+    ascending: bool,
+    memory_mib: float,
+    serializer: Serializer,
+    split: int,
+    iterator: Iterable[Any],
+) -> Iterable[Any]:
+    """Sort pairs by what `key` makes of their keys, on disk when memory runs out."""
+    sorter: ExternalSorter = ExternalSorter(memory_mib * 0.9, serializer)
+    return sorter.sorted(iterator, key=functools.partial(_key_of_pair, key), reverse=not ascending)
+
+
+def _key_of_pair(key: Callable[[Any], Any], pair: Tuple[Any, Any]) -> Any:
+    return key(pair[0])
+
+
+class RangeBounds:
+    """Partition function of a sort: the range between two bounds that a key falls into."""
+
+    def __init__(self, bounds: Sequence[Any], key: Callable[[Any], Any], ascending: bool):
+        self.bounds = list(bounds)
+        self.key = key
+        self.ascending = ascending
+
+    def __call__(self, k: Any) -> int:
+        position = bisect_left(self.bounds, self.key(k))
+        return position if self.ascending else len(self.bounds) - position
+
+
+def list_of_one(value: Any) -> List[Any]:
+    """Return a list of that value."""
+    return [value]
+
+
+def list_append(values: List[Any], value: Any) -> List[Any]:
+    """Append to the list and return it."""
+    values.append(value)
+    return values
+
+
+def list_extend(values: List[Any], more: List[Any]) -> List[Any]:
+    """Extend the list and return it."""
+    values.extend(more)
+    return values
+
+
+def start_from_copy(zero: Any, f: Callable[[Any, Any], Any], value: Any) -> Any:
+    """Combine a value with a zero of its own, so that keys do not share a mutable one."""
+    return f(copy.deepcopy(zero), value)
+
+
+def shuffle_frames(
+    partition_of: Callable[[Any], int],
+    partitions: int,
+    memory_mib: float,
+    serializer: Serializer,
+    split: int,
+    iterator: Iterable[Tuple[Any, Any]],
+) -> Iterator[bytes]:
+    """Gather pairs by target partition and yield frames that start with its number.
+
+    The size of a batch adapts itself so that frames stay between 1 and 10 MiB on average.
+    """
+    buckets: Dict[int, List[Tuple[Any, Any]]] = defaultdict(list)
+    limit_mib = memory_mib / 2
+    gathered, batch = 0, float(min(10 * partitions, 1000))
+    for pair in iterator:
+        buckets[partition_of(pair[0]) % partitions].append((pair[0], pair[1]))
+        gathered += 1
+        over_memory = gathered % 1000 == 0 and get_used_memory() > limit_mib
+        if not over_memory and gathered <= batch:
+            continue
+        frames, size_bytes = len(buckets), 0
+        for frame in _drain(buckets, serializer):
+            size_bytes += len(frame)
+            yield frame
+        average_mib = size_bytes // frames // _MIB
+        if average_mib < 1:
+            batch = min(float(sys.maxsize), batch * 1.5)
+        elif average_mib > 10:
+            batch = max(batch / 1.5, 1.0)
+        gathered = 0
+    yield from _drain(buckets, serializer)
+
+
+def _drain(buckets: Dict[int, List[Tuple[Any, Any]]], serializer: Serializer) -> Iterator[bytes]:
+    for target in list(buckets):
+        yield _PARTITION_ID.pack(target) + serializer.dumps(buckets.pop(target))
+
+
+def deal_elements(
+    partitions: int, serializer: BatchedSerializer, split: int, iterator: Iterable[Any]
+) -> Iterator[bytes]:
+    """Deal batches of elements out to partitions in turn, starting where Spark starts."""
+    position = first_position(split, partitions)
+    elements = iter(iterator)
+    while batch := list(islice(elements, serializer.batchSize)):
+        position += 1
+        yield _PARTITION_ID.pack(position % partitions) + serializer.serializer.dumps(batch)
+
+
+def keep_partition(partitions: int, split: int, iterator: Iterable[bytes]) -> Iterator[bytes]:
+    """Send the frames of partition p, p + partitions and so on to partition p."""
+    target = _PARTITION_ID.pack(split % partitions)
+    return (target + frame for frame in iterator)
+
+
+def run_command(
+    command: Sequence[str],
+    env: Dict[str, str],
+    check_code: bool,
+    split: int,
+    iterator: Iterable[Any],
+) -> Iterator[str]:
+    """Pipe elements through a child process, one line each way."""
+    from subprocess import PIPE, Popen
+    from threading import Thread
+
+    process = Popen(list(command), env=env, stdin=PIPE, stdout=PIPE)
+    assert process.stdin is not None and process.stdout is not None
+    stdin = process.stdin
+
+    def feed() -> None:
+        try:
+            for element in iterator:
+                stdin.write((str(element).rstrip("\n") + "\n").encode("utf-8"))
+        except BrokenPipeError:
+            pass  # the command may stop reading early, as `head` does
+        finally:
+            stdin.close()
+
+    Thread(target=feed, daemon=True).start()
+    for line in process.stdout:
+        yield line.rstrip(b"\n").decode("utf-8")
+    code = process.wait()
+    if check_code and code:
+        raise PySparkRuntimeError(
+            errorClass="PIPE_FUNCTION_EXITED",
+            messageParameters={"func_name": " ".join(command), "error_code": str(code)},
+        )

@@ -1,0 +1,5 @@
+"""Re-exports :mod:`pyrite.context`."""
+
+from pyrite.context import SparkContext
+
+__all__ = ["SparkContext"]
