@@ -11,7 +11,15 @@ from conftest import TESTS, Programs
 CASES = TESTS / "rdd"
 EXPECTED = json.loads((CASES / "expected.json").read_text(encoding="utf-8"))
 #: What these print depends on the order in which a partition's blocks arrive from executors, there as here.
-ORDER_OF_ARRIVAL = {"union_of_equally_partitioned", "partition_by", "reduce_by_key", "group_by_key", "coalescing"}
+ORDER_OF_ARRIVAL = {
+    "coalescing",
+    "group_by_key",
+    "lookups",
+    "partition_by",
+    "reduce_by_key",
+    "repartition_and_sort",
+    "union_of_equally_partitioned",
+}
 
 
 def test_rdd_cases_on_the_engine(programs: Programs, master: str) -> None:
