@@ -1,11 +1,10 @@
 """Actions: operations that run a job and bring an answer to the application."""
 
-import functools
 import heapq
 import operator
 import os
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
 from functools import partial
 from typing import (
     TYPE_CHECKING,
@@ -24,12 +23,12 @@ from typing import (
 
 from pyspark.serializers import NoOpSerializer
 from pyspark.statcounter import StatCounter
-from pyspark.util import fail_on_stopiteration
 
 from pyrite.errors import not_supported
 from pyrite.rdd import kernels
 from pyrite.rdd.base import RDDCore, T_co
 from pyrite.rdd.hashing import Partitioner
+from pyrite.rdd.stop_guard import stop_iteration_error
 from pyrite.rdd.transformations import MAX_SAMPLE_SIZE, Transformations
 
 if TYPE_CHECKING:
@@ -83,7 +82,7 @@ class Actions(RDDCore[T_co]):
         parts = self._apply(partial(kernels.reduce_partition, f)).collect()
         if not parts:
             raise ValueError("Can not reduce() empty RDD")
-        return functools.reduce(fail_on_stopiteration(f), parts)
+        return kernels.reduce_all(f, parts[1:], parts[0])
 
     def treeReduce(self, f: Callable[[Any, Any], Any], depth: int = 2) -> Any:
         """Reduce all elements in several steps on the workers."""
@@ -91,7 +90,7 @@ class Actions(RDDCore[T_co]):
         # The flag tells the empty start from a value of the user's.
         combine = partial(_combine_optional, f)
         empty: Tuple[Any, bool] = (None, True)
-        marked = self._self().map(partial(kernels.with_marker, False))
+        marked = self._apply(partial(kernels.mark_elements, False))
         value, is_empty = marked.treeAggregate(empty, combine, combine, depth)
         if is_empty:
             raise ValueError("Cannot reduce empty RDD.")
@@ -100,12 +99,12 @@ class Actions(RDDCore[T_co]):
     def fold(self, zeroValue: Any, op: Callable[[Any, Any], Any]) -> Any:
         """Fold each partition, then the partitions' results, each time into `zeroValue`."""
         parts = self._apply(partial(kernels.fold_partition, zeroValue, op)).collect()
-        return functools.reduce(fail_on_stopiteration(op), parts, zeroValue)
+        return kernels.reduce_all(op, parts, zeroValue)
 
     def aggregate(self, zeroValue: U, seqOp: Callable[[U, Any], U], combOp: Callable[[U, U], U]) -> U:
         """Fold each partition with `seqOp` and the results with `combOp`."""
         parts = self._apply(partial(kernels.fold_partition, zeroValue, seqOp)).collect()
-        return functools.reduce(fail_on_stopiteration(combOp), parts, zeroValue)
+        return kernels.reduce_all(combOp, parts, zeroValue)
 
     def treeAggregate(
         self,
@@ -130,15 +129,19 @@ class Actions(RDDCore[T_co]):
 
     def max(self, key: Optional[Callable[[Any], Any]] = None) -> Any:
         """Return the largest element, by `key` if given."""
-        return self.reduce(max if key is None else partial(max, key=key))
+        return self._extreme(max, key)
 
     def min(self, key: Optional[Callable[[Any], Any]] = None) -> Any:
         """Return the smallest element, by `key` if given."""
-        return self.reduce(min if key is None else partial(min, key=key))
+        return self._extreme(min, key)
+
+    def _extreme(self, pick: Callable[..., Any], key: Optional[Callable[[Any], Any]]) -> Any:
+        best = self._apply(partial(kernels.extreme_partition, pick, key))
+        return best.reduce(pick if key is None else partial(pick, key=key))
 
     def sum(self) -> Any:
         """Return the sum of the elements."""
-        return self.fold(0, operator.add)
+        return kernels.reduce_all(operator.add, self._apply(kernels.sum_partition).collect(), 0)
 
     def stats(self) -> StatCounter:
         """Return count, mean, variance, minimum and maximum in one pass."""
@@ -194,7 +197,7 @@ class Actions(RDDCore[T_co]):
         maps = self._self().mapPartitions(partial(_reduce_to_map, func)).collect()
         if not maps:
             raise ValueError("Can not reduce() empty RDD")
-        return functools.reduce(merge, maps)
+        return kernels.reduce_all(merge, maps[1:], maps[0])
 
     def lookup(self, key: Any) -> List[Any]:
         """Return the values of `key`; reads one partition where the partitioning is known."""
@@ -382,8 +385,7 @@ def _merge_statistics(left: StatCounter, right: StatCounter) -> StatCounter:
 
 def _count_values(iterator: Iterable[Any]) -> Iterator[Dict[Any, int]]:
     counts: Dict[Any, int] = defaultdict(int)
-    for element in iterator:
-        counts[element] += 1
+    counts.update(Counter(iterator))
     yield counts
 
 
@@ -394,15 +396,16 @@ def _merge_counts(left: Dict[Any, int], right: Dict[Any, int]) -> Dict[Any, int]
 
 
 def _reduce_to_map(f: Callable[[Any, Any], Any], iterator: Iterable[Tuple[Any, Any]]) -> Iterator[Dict[Any, Any]]:
-    f = fail_on_stopiteration(f)
     reduced: Dict[Any, Any] = {}
-    for key, value in iterator:
-        reduced[key] = f(reduced[key], value) if key in reduced else value
+    try:
+        for key, value in iterator:
+            reduced[key] = f(reduced[key], value) if key in reduced else value
+    except StopIteration as stop:
+        raise stop_iteration_error(str(stop)) from stop
     yield reduced
 
 
 def _merge_into_map(f: Callable[[Any, Any], Any], left: Dict[Any, Any], right: Dict[Any, Any]) -> Dict[Any, Any]:
-    f = fail_on_stopiteration(f)
     for key, value in right.items():
         left[key] = f(left[key], value) if key in left else value
     return left

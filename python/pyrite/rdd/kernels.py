@@ -10,9 +10,11 @@ import functools
 import struct
 import sys
 from bisect import bisect_left
-from collections import defaultdict
-from itertools import chain, islice
-from typing import Any, Callable, Dict, Iterable, Iterator, List, Sequence, Tuple
+from collections import defaultdict, deque
+from itertools import chain, count, groupby, islice, repeat
+from operator import itemgetter
+from types import FunctionType
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple
 
 from pyspark.errors import PySparkRuntimeError
 from pyspark.serializers import BatchedSerializer, Serializer
@@ -23,9 +25,9 @@ from pyspark.shuffle import (
     ExternalSorter,
     get_used_memory,
 )
-from pyspark.util import fail_on_stopiteration
 
 from pyrite.rdd.hashing import first_position
+from pyrite.rdd.stop_guard import StopGuard, stop_iteration_error, with_text
 
 Kernel = Callable[[int, Iterable[Any]], Iterable[Any]]
 
@@ -40,8 +42,13 @@ class Pipeline:
         self.kernels = tuple(kernels)
 
     def __call__(self, split: int, iterator: Iterable[Any]) -> Iterable[Any]:
-        for kernel in self.kernels:
-            iterator = kernel(split, iterator)
+        for lazy, kernels in groupby(self.kernels, _is_lazy_in_c):
+            if lazy:
+                # One guard for all: whichever function stops early, the elements are not used up.
+                iterator = _apply_lazily(kernels, iterator)
+                continue
+            for kernel in kernels:
+                iterator = kernel(split, iterator)
         return iterator
 
     def then(self, kernel: Kernel) -> "Pipeline":
@@ -51,17 +58,42 @@ class Pipeline:
 
 def map_elements(f: Callable[[Any], Any], split: int, iterator: Iterable[Any]) -> Iterable[Any]:
     """Apply `f` to every element."""
-    return map(fail_on_stopiteration(f), iterator)
+    return _apply_lazily([functools.partial(map_elements, f)], iterator)
 
 
 def flat_map_elements(f: Callable[[Any], Iterable[Any]], split: int, iterator: Iterable[Any]) -> Iterable[Any]:
     """Apply `f` to every element and chain what it returns."""
-    return chain.from_iterable(map(fail_on_stopiteration(f), iterator))
+    return _apply_lazily([functools.partial(flat_map_elements, f)], iterator)
 
 
 def filter_elements(f: Callable[[Any], bool], split: int, iterator: Iterable[Any]) -> Iterable[Any]:
     """Keep the elements for which `f` holds."""
-    return filter(fail_on_stopiteration(f), iterator)
+    return _apply_lazily([functools.partial(filter_elements, f)], iterator)
+
+
+def _flat_map(f: Callable[[Any], Iterable[Any]], iterator: Iterable[Any]) -> Iterable[Any]:
+    return chain.from_iterable(map(f, iterator))
+
+
+# Kernels that the interpreter runs without a frame of its own for each element.
+_LAZY_IN_C: Dict[Any, Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]] = {
+    map_elements: map,
+    flat_map_elements: _flat_map,
+    filter_elements: filter,
+}
+
+
+def _is_lazy_in_c(kernel: Kernel) -> bool:
+    # Only functions are looked up: what the user partially applies need not be hashable.
+    return isinstance(kernel, functools.partial) and isinstance(kernel.func, FunctionType) and kernel.func in _LAZY_IN_C
+
+
+def _apply_lazily(kernels: Iterable[Any], iterator: Iterable[Any]) -> Iterable[Any]:
+    guard = StopGuard()
+    results: Iterable[Any] = guard.watch(iterator)
+    for kernel in kernels:
+        results = _LAZY_IN_C[kernel.func](with_text(*kernel.args), results)
+    return guard.check(results)
 
 
 def map_partition(f: Callable[[Iterable[Any]], Iterable[Any]], split: int, iterator: Iterable[Any]) -> Iterable[Any]:
@@ -69,34 +101,45 @@ def map_partition(f: Callable[[Iterable[Any]], Iterable[Any]], split: int, itera
     return f(iterator)
 
 
-def key_with(f: Callable[[Any], Any], element: Any) -> Tuple[Any, Any]:
-    """Pair an element with its key."""
-    return f(element), element
+def key_elements(f: Callable[[Any], Any], split: int, iterator: Iterable[Any]) -> Iterator[Tuple[Any, Any]]:
+    """Pair every element with its key."""
+    try:
+        for element in iterator:
+            yield f(element), element
+    except StopIteration as stop:
+        raise stop_iteration_error(str(stop)) from stop
 
 
-def map_pair_value(f: Callable[[Any], Any], pair: Tuple[Any, Any]) -> Tuple[Any, Any]:
-    """Apply `f` to the value of a pair."""
-    return pair[0], f(pair[1])
+def map_pair_values(f: Callable[[Any], Any], split: int, iterator: Iterable[Any]) -> Iterator[Tuple[Any, Any]]:
+    """Apply `f` to the value of every pair."""
+    try:
+        for pair in iterator:
+            yield pair[0], f(pair[1])
+    except StopIteration as stop:
+        raise stop_iteration_error(str(stop)) from stop
 
 
-def flat_map_pair_value(f: Callable[[Any], Iterable[Any]], pair: Tuple[Any, Any]) -> Iterable[Tuple[Any, Any]]:
-    """Pair the key with every value that `f` makes of the pair's value."""
-    return ((pair[0], value) for value in f(pair[1]))
+def flat_map_pair_values(
+    f: Callable[[Any], Iterable[Any]], split: int, iterator: Iterable[Any]
+) -> Iterator[Tuple[Any, Any]]:
+    """Pair each key with every value that `f` makes of the pair's value."""
+    try:
+        for pair in iterator:
+            key = pair[0]
+            for value in f(pair[1]):
+                yield key, value
+    except StopIteration as stop:
+        raise stop_iteration_error(str(stop)) from stop
 
 
-def first_of(pair: Sequence[Any]) -> Any:
-    """Return the first part of a pair."""
-    return pair[0]
+#: The first and the second part of a pair.
+first_of: Callable[[Any], Any] = itemgetter(0)
+second_of: Callable[[Any], Any] = itemgetter(1)
 
 
-def second_of(pair: Sequence[Any]) -> Any:
-    """Return the second part of a pair."""
-    return pair[1]
-
-
-def with_marker(marker: Any, element: Any) -> Tuple[Any, Any]:
-    """Pair an element with a constant."""
-    return element, marker
+def mark_elements(marker: Any, split: int, iterator: Iterable[Any]) -> Iterator[Tuple[Any, Any]]:
+    """Pair every element with a constant."""
+    return zip(iterator, repeat(marker))
 
 
 def identity(x: Any) -> Any:
@@ -132,7 +175,27 @@ def glom_partition(split: int, iterator: Iterable[Any]) -> Iterator[List[Any]]:
 
 def count_partition(split: int, iterator: Iterable[Any]) -> Iterator[int]:
     """Yield the number of elements."""
-    yield sum(1 for _ in iterator)
+    counter = count()
+    deque(zip(iterator, counter), maxlen=0)
+    yield next(counter)
+
+
+def sum_partition(split: int, iterator: Iterable[Any]) -> Iterator[Any]:
+    """Yield the sum of the elements."""
+    yield sum(iterator)
+
+
+def extreme_partition(
+    pick: Callable[..., Any], key: Optional[Callable[[Any], Any]], split: int, iterator: Iterable[Any]
+) -> Iterator[Any]:
+    """Yield what `pick`, which is ``max`` or ``min``, takes of the partition; nothing if it is empty."""
+    elements = iter(iterator)
+    for first in elements:
+        try:
+            yield pick(chain((first,), elements), key=key)
+        except StopIteration as stop:
+            raise stop_iteration_error(str(stop)) from stop
+        return
 
 
 def range_partition(
@@ -161,13 +224,21 @@ def reduce_partition(f: Callable[[Any, Any], Any], split: int, iterator: Iterabl
     """Yield the reduction of the partition, nothing if it is empty."""
     iterator = iter(iterator)
     for first in iterator:
-        yield functools.reduce(fail_on_stopiteration(f), iterator, first)
+        yield reduce_all(f, iterator, first)
         return
 
 
 def fold_partition(zero: Any, f: Callable[[Any, Any], Any], split: int, iterator: Iterable[Any]) -> Iterator[Any]:
     """Yield the partition folded into `zero`."""
-    yield functools.reduce(fail_on_stopiteration(f), iterator, zero)
+    yield reduce_all(f, iterator, zero)
+
+
+def reduce_all(f: Callable[[Any, Any], Any], elements: Iterable[Any], start: Any) -> Any:
+    """Reduce the elements into `start`; fail if `f` raises ``StopIteration``."""
+    try:
+        return functools.reduce(f, elements, start)
+    except StopIteration as stop:
+        raise stop_iteration_error(str(stop)) from stop
 
 
 def deal_by_index(buckets: int, split: int, iterator: Iterable[Any]) -> Iterator[Tuple[int, Any]]:
@@ -178,9 +249,11 @@ def deal_by_index(buckets: int, split: int, iterator: Iterable[Any]) -> Iterator
 
 def visit_elements(f: Callable[[Any], Any], split: int, iterator: Iterable[Any]) -> Iterable[Any]:
     """Call `f` on every element, for its effect."""
-    f = fail_on_stopiteration(f)
-    for element in iterator:
-        f(element)
+    try:
+        for element in iterator:
+            f(element)
+    except StopIteration as stop:
+        raise stop_iteration_error(str(stop)) from stop
     return iter(())
 
 

@@ -38,11 +38,11 @@ class PairTransformations(RDDCore[T_co]):
 
     def mapValues(self, f: Callable[[V], U]) -> "RDD[Tuple[Any, U]]":
         """Apply `f` to each value; keys and partitioning stay."""
-        return self._self().map(partial(kernels.map_pair_value, f), preservesPartitioning=True)
+        return self._apply(partial(kernels.map_pair_values, f), preservesPartitioning=True)
 
     def flatMapValues(self, f: Callable[[V], Iterable[U]]) -> "RDD[Tuple[Any, U]]":
         """Apply `f` to each value and pair the key with every result; partitioning stays."""
-        return self._self().flatMap(partial(kernels.flat_map_pair_value, f), preservesPartitioning=True)
+        return self._apply(partial(kernels.flat_map_pair_values, f), preservesPartitioning=True)
 
     def partitionBy(
         self, numPartitions: Optional[int], partitionFunc: Callable[[K], int] = portable_hash

@@ -86,11 +86,11 @@ class Transformations(RDDCore[T_co]):
 
     def keyBy(self, f: Callable[[T_co], K]) -> "RDD[Tuple[K, T_co]]":
         """Pair each element with the key that `f` makes of it."""
-        return self.map(partial(kernels.key_with, f))
+        return self._apply(partial(kernels.key_elements, f))
 
     def distinct(self, numPartitions: Optional[int] = None) -> "RDD[T_co]":
         """Return the distinct elements; this shuffles."""
-        keyed = self.map(partial(kernels.with_marker, None))
+        keyed = self._apply(partial(kernels.mark_elements, None))
         return keyed.reduceByKey(kernels.left_of, numPartitions).map(kernels.first_of)
 
     def groupBy(
@@ -170,14 +170,14 @@ class Transformations(RDDCore[T_co]):
 
     def intersection(self, other: "RDD[Any]") -> "RDD[T_co]":
         """Return the distinct elements that are in both RDDs; this shuffles."""
-        marked = self.map(partial(kernels.with_marker, None))
-        others = other.map(partial(kernels.with_marker, None))
+        marked = self._apply(partial(kernels.mark_elements, None))
+        others = other._apply(partial(kernels.mark_elements, None))
         return marked.cogroup(others).filter(kernels.in_both).keys()
 
     def subtract(self, other: "RDD[Any]", numPartitions: Optional[int] = None) -> "RDD[T_co]":
         """Return the elements that are not in `other`; this shuffles."""
-        marked = self.map(partial(kernels.with_marker, True))
-        others = other.map(partial(kernels.with_marker, True))
+        marked = self._apply(partial(kernels.mark_elements, True))
+        others = other._apply(partial(kernels.mark_elements, True))
         return marked.subtractByKey(others, numPartitions).keys()
 
     def cartesian(self, other: "RDD[U]") -> "RDD[Tuple[T_co, U]]":
