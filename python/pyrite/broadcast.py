@@ -21,6 +21,8 @@ from typing import (
 from pyspark import cloudpickle
 from pyspark.errors import PySparkRuntimeError
 
+from pyrite.callsite import user_call_site
+
 if TYPE_CHECKING:
     from pyrite.context import SparkContext
 
@@ -83,7 +85,7 @@ class Broadcast(Generic[T]):
         self._sc = sc
         self._pickle_registry = pickle_registry
         self._id = -1
-        self._destroyed = False
+        self._destroyed_at: Optional[str] = None
         self._path = path
         if sc is not None:
             self._id = sc._next_broadcast_id()
@@ -121,9 +123,7 @@ class Broadcast(Generic[T]):
 
     @property
     def value(self) -> T:
-        """The value; loaded on first use."""
-        if self._destroyed:
-            raise self._invalid("used after destroyed")
+        """The value; loaded on first use, and kept then even when the variable is destroyed."""
         if not hasattr(self, "_value"):
             assert self._path is not None
             self._value = self.load_from_path(self._path)
@@ -136,17 +136,29 @@ class Broadcast(Generic[T]):
     def destroy(self, blocking: bool = False) -> None:
         """Delete the value everywhere; it cannot be used again."""
         self._driver_side("destroyed")._core.remove_broadcast(self._id, blocking)
-        self._destroyed = True
+        self._destroyed_at = str(user_call_site())
         if self._path is not None:
             os.unlink(self._path)
 
     def _driver_side(self, operation: str) -> "SparkContext":
-        if self._sc is None or self._destroyed:
-            raise self._invalid(operation)
+        if self._sc is None:
+            raise PySparkRuntimeError(
+                errorClass="INVALID_BROADCAST_OPERATION", messageParameters={"operation": operation}
+            )
+        self._assert_valid()
         return self._sc
 
-    def _invalid(self, operation: str) -> PySparkRuntimeError:
-        return PySparkRuntimeError(errorClass="INVALID_BROADCAST_OPERATION", messageParameters={"operation": operation})
+    def _assert_valid(self) -> None:
+        """Raise Spark's error if this variable is destroyed."""
+        if self._destroyed_at is not None:
+            from pyspark.errors.exceptions.connect import SparkException
+
+            raise SparkException(
+                f"[INTERNAL_ERROR_BROADCAST] Attempted to use Broadcast({self._id}) after it was destroyed "
+                f"({self._destroyed_at})  SQLSTATE: XX000",
+                errorClass="INTERNAL_ERROR_BROADCAST",
+                sql_state="XX000",
+            )
 
     def __reduce__(self) -> Tuple[Callable[..., "Broadcast[Any]"], Tuple[Any, ...]]:
         self._driver_side("serialized")

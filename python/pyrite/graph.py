@@ -13,6 +13,7 @@ from pyspark.storagelevel import StorageLevel
 from pyrite.rdd.kernels import Pipeline
 
 if TYPE_CHECKING:
+    from pyrite.broadcast import Broadcast
     from pyrite.context import SparkContext
     from pyrite.rdd.base import RDDCore
 
@@ -132,7 +133,7 @@ class PythonMap(Source):
     deserializer: Serializer
     serializer: Serializer
     _command: Optional[bytes] = field(default=None, repr=False)
-    _broadcast_ids: Tuple[int, ...] = ()
+    _broadcasts: Tuple["Broadcast[Any]", ...] = ()
 
     @property
     def parents(self) -> Tuple["RDDCore[Any]", ...]:
@@ -148,11 +149,13 @@ class PythonMap(Source):
         if self._command is None:
             with self.context._collect_broadcasts() as broadcasts:
                 self._command = dump_command((self.pipeline, None, self.deserializer, self.serializer))
-            self._broadcast_ids = tuple(sorted(b._id for b in broadcasts))
+            self._broadcasts = tuple(sorted(broadcasts, key=lambda broadcast: broadcast._id))
+        for broadcast in self._broadcasts:
+            broadcast._assert_valid()
         node.python_map.parent_id = self.parent.id()
         function = node.python_map.function
         function.command = self._command
-        function.broadcast_ids.extend(self._broadcast_ids)
+        function.broadcast_ids.extend(broadcast._id for broadcast in self._broadcasts)
         self.context._fill_environment(function)
 
 

@@ -84,13 +84,13 @@ class Sources:
             Number of partitions; :attr:`defaultParallelism` if None.
         """
         count = int(numSlices) if numSlices is not None else self.defaultParallelism
-        if count < 1:
+        if count < 0:
             from pyspark.errors import IllegalArgumentException
 
             raise IllegalArgumentException("Positive number of partitions required")
         context = self._context()
         context._assert_running()
-        if isinstance(c, range) and len(c) > 0:
+        if isinstance(c, range) and len(c) > 0 and count > 0:
             partitions: RDD[Any] = RDD(graph.EmptyPartitions(count), context, NoOpSerializer())
             return partitions._apply(partial(kernels.range_partition, c[0], c.step, len(c), count))
         elements = c if isinstance(c, Sized) else list(c)
@@ -139,8 +139,6 @@ class Sources:
         return self._union(rdds)
 
     def _union(self, rdds: "List[RDD[Any]]") -> "RDD[Any]":
-        if not rdds:
-            return self.emptyRDD()
         serializer = rdds[0]._serializer
         if any(rdd._serializer != serializer for rdd in rdds):
             rdds = [rdd._reserialize() for rdd in rdds]

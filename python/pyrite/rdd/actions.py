@@ -239,8 +239,6 @@ class Actions(RDDCore[T_co]):
 
     def top(self, num: int, key: Optional[Callable[[Any], Any]] = None) -> List[Any]:
         """Return the `num` largest elements, largest first."""
-        if self.getNumPartitions() == 0:
-            return []
         best = self._self().mapPartitions(partial(_largest, num, key))
         return best.reduce(partial(_merge_largest, num, key))  # type: ignore[no-any-return]
 

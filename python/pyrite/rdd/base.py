@@ -116,10 +116,10 @@ class RDDCore(Generic[T_co]):
             raise UnsupportedOperationException(
                 "Cannot change storage level of an RDD after it was already assigned a level"
             )
-        if storageLevel == StorageLevel.NONE:
-            return self._self()
-        self._storage_level = storageLevel
+        # Also with `NONE`, as on Spark: the flag says that somebody asked.
         self.is_cached = True
+        if storageLevel != StorageLevel.NONE:
+            self._storage_level = storageLevel
         return self._self()
 
     def unpersist(self, blocking: bool = False) -> "RDD[T_co]":

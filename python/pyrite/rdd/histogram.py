@@ -29,21 +29,22 @@ def _even_bounds(rdd: "RDD[Any]", count: int) -> Tuple[List[Any], bool, Optional
     """Return bounds between minimum and maximum, and the total where one bucket says it all."""
     if count < 1:
         raise ValueError("number of buckets must be >= 1")
-    extremes = rdd.filter(_is_comparable).mapPartitions(_extremes).collect()
+    comparable = rdd.filter(_is_comparable)
+    extremes = comparable.mapPartitions(_extremes).collect()
     if not extremes:
-        raise ValueError("can not generate buckets from empty RDD")
+        raise ValueError("Can not reduce() empty RDD")
     low = min(pair[0] for pair in extremes)
     high = max(pair[1] for pair in extremes)
     if low == high or count == 1:
-        return [low, high], True, rdd.count()
+        return [low, high], True, comparable.count()
     try:
         step = (high - low) / count
     except TypeError as error:
         raise TypeError("Can not generate buckets with non-number in RDD") from error
     if math.isinf(step):
         raise ValueError("Can not generate buckets with infinite value")
-    if isinstance(low, int) and isinstance(high, int) and step.is_integer():
-        step = int(step)
+    # Whole numbers stay whole where they can.
+    step = int(step) if int(step) * count == high - low else (high - low) * 1.0 / count
     return [low + i * step for i in range(count)] + [high], True, None
 
 

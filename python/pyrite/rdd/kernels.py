@@ -391,8 +391,8 @@ def shuffle_frames(
     buckets: Dict[int, List[Tuple[Any, Any]]] = defaultdict(list)
     limit_mib = memory_mib / 2
     gathered, batch = 0, float(min(10 * partitions, 1000))
-    for pair in iterator:
-        buckets[partition_of(pair[0]) % partitions].append((pair[0], pair[1]))
+    for key, value in iterator:
+        buckets[partition_of(key) % partitions].append((key, value))
         gathered += 1
         over_memory = gathered % 1000 == 0 and get_used_memory() > limit_mib
         if not over_memory and gathered <= batch:
@@ -433,19 +433,21 @@ def keep_partition(partitions: int, split: int, iterator: Iterable[bytes]) -> It
 
 
 def run_command(
-    command: Sequence[str],
+    command: str,
     env: Dict[str, str],
     check_code: bool,
     split: int,
     iterator: Iterable[Any],
 ) -> Iterator[str]:
     """Pipe elements through a child process, one line each way."""
+    import shlex
     from subprocess import PIPE, Popen
     from threading import Thread
 
-    process = Popen(list(command), env=env, stdin=PIPE, stdout=PIPE)
+    process = Popen(shlex.split(command), env=env, stdin=PIPE, stdout=PIPE)
     assert process.stdin is not None and process.stdout is not None
     stdin = process.stdin
+    failures: List[BaseException] = []
 
     def feed() -> None:
         try:
@@ -453,15 +455,24 @@ def run_command(
                 stdin.write((str(element).rstrip("\n") + "\n").encode("utf-8"))
         except BrokenPipeError:
             pass  # the command may stop reading early, as `head` does
+        except BaseException as error:
+            failures.append(error)  # of the user's functions; the task has to fail with it
         finally:
-            stdin.close()
+            try:
+                stdin.close()
+            except BrokenPipeError:
+                pass
 
-    Thread(target=feed, daemon=True).start()
+    feeder = Thread(target=feed, daemon=True)
+    feeder.start()
     for line in process.stdout:
         yield line.rstrip(b"\n").decode("utf-8")
     code = process.wait()
+    feeder.join()
+    if failures:
+        raise failures[0]
     if check_code and code:
         raise PySparkRuntimeError(
             errorClass="PIPE_FUNCTION_EXITED",
-            messageParameters={"func_name": " ".join(command), "error_code": str(code)},
+            messageParameters={"func_name": command, "error_code": str(code)},
         )

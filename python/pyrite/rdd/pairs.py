@@ -191,9 +191,8 @@ class PairTransformations(RDDCore[T_co]):
         # Twenty samples for each range are enough for ranges of about equal size.
         fraction = min(count * 20.0 / size, 1.0)
         sampled = rdd.sample(False, fraction, 1).keys().collect()
-        ordered = sorted(keyfunc(key) for key in sampled)
-        if not ordered:
-            ordered = [keyfunc(rdd.first()[0])]
+        # As on Spark, bounds are keys and what is compared with them is what `keyfunc` makes of a key.
+        ordered = sorted(sampled, key=keyfunc) or [rdd.first()[0]]
         bounds = [ordered[int(len(ordered) * (i + 1) / count)] for i in range(count - 1)]
         ranges = kernels.RangeBounds(bounds, keyfunc, upwards)
         return rdd.partitionBy(count, ranges)._apply(sort, preservesPartitioning=True)
@@ -259,6 +258,6 @@ class PairTransformations(RDDCore[T_co]):
         """Sample with a fraction for each key."""
         for fraction in fractions.values():
             if not fraction >= 0.0:
-                raise ValueError(f"Fraction must be nonnegative, but got {fraction}")
+                raise AssertionError(f"Negative fraction value: {fraction}")
         sampler: RDDStratifiedSampler = RDDStratifiedSampler(withReplacement, fractions, seed)
         return self._apply(sampler.func, preservesPartitioning=True)

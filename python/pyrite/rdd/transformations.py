@@ -124,7 +124,7 @@ class Transformations(RDDCore[T_co]):
             Seed of the random numbers; random by default.
         """
         if not fraction >= 0:
-            raise ValueError(f"Fraction must be nonnegative, but got {fraction}")
+            raise ValueError("Fraction must be nonnegative.")
         return self._apply(RDDSampler(withReplacement, fraction, seed).func, preservesPartitioning=True)
 
     def randomSplit(self, weights: List[float], seed: Optional[int] = None) -> "List[RDD[T_co]]":
@@ -165,7 +165,7 @@ class Transformations(RDDCore[T_co]):
         from pyrite.rdd import RDD
 
         if not isinstance(other, RDD):
-            raise TypeError(f"cannot add {type(other).__name__} to an RDD")
+            raise TypeError
         return self.union(other)
 
     def intersection(self, other: "RDD[Any]") -> "RDD[T_co]":
@@ -246,9 +246,7 @@ class Transformations(RDDCore[T_co]):
         checkCode
             Whether an exit status other than zero is an error.
         """
-        import shlex
-
-        return self._apply(partial(kernels.run_command, shlex.split(command), env or {}, checkCode))
+        return self._apply(partial(kernels.run_command, command, env or {}, checkCode))
 
     def toDF(self, schema: Any = None, sampleRatio: Optional[float] = None) -> Any:
         """Return a DataFrame of these rows in the application's session."""
