@@ -25,7 +25,7 @@ from pyspark.serializers import NoOpSerializer
 from pyspark.statcounter import StatCounter
 
 from pyrite.errors import not_supported
-from pyrite.rdd import kernels
+from pyrite.rdd import exchange, kernels
 from pyrite.rdd.base import RDDCore, T_co
 from pyrite.rdd.hashing import Partitioner
 from pyrite.rdd.stop_guard import stop_iteration_error
@@ -203,7 +203,7 @@ class Actions(RDDCore[T_co]):
         """Return the values of `key`; reads one partition where the partitioning is known."""
         values = self._self().filter(partial(kernels.key_equals, key)).values()
         if self.partitioner is not None and _same_hash_here(self.partitioner, key):
-            return self.ctx.runJob(values, kernels.identity, [self.partitioner(key)])
+            return self.ctx.runJob(values, exchange.identity, [self.partitioner(key)])
         return values.collect()
 
     def take(self, num: int) -> List[Any]:

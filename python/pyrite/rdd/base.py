@@ -229,7 +229,8 @@ class RDDCore(Generic[T_co]):
         """Return the same elements in frames of that serialiser."""
         from functools import partial
 
-        from pyrite.rdd.kernels import identity, map_partition
+        from pyrite.rdd.exchange import identity
+        from pyrite.rdd.kernels import map_partition
 
         wanted = self.ctx.serializer if serializer is None else serializer
         if self._serializer == wanted:

@@ -26,17 +26,18 @@ def portable_hash(x: Hashable) -> int:
     """
     if "PYTHONHASHSEED" not in os.environ:
         raise PySparkRuntimeError(errorClass="PYTHON_HASH_SEED_NOT_SET", messageParameters={})
-    return _mix(x)
+    return portable_hash_of_any(x)
 
 
-def _mix(x: Hashable) -> int:
+def portable_hash_of_any(x: Hashable) -> int:
+    """Hash as :func:`portable_hash` does, where the hash seed is known to be fixed."""
     if x is None:
         return 0
     if not isinstance(x, tuple):
         return hash(x)
     mixed = 0x345678
     for item in x:
-        mixed = ((mixed ^ _mix(item)) * 1000003) & sys.maxsize
+        mixed = ((mixed ^ portable_hash_of_any(item)) * 1000003) & sys.maxsize
     mixed ^= len(x)
     return -2 if mixed == -1 else mixed
 

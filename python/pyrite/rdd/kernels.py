@@ -7,32 +7,20 @@ application's side may be imported here.
 
 import copy
 import functools
-import struct
-import sys
-from bisect import bisect_left
-from collections import defaultdict, deque
+from collections import deque
 from itertools import chain, count, groupby, islice, repeat
 from operator import itemgetter
 from types import FunctionType
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple
 
 from pyspark.errors import PySparkRuntimeError
-from pyspark.serializers import BatchedSerializer, Serializer
-from pyspark.shuffle import (
-    Aggregator,
-    ExternalGroupBy,
-    ExternalMerger,
-    ExternalSorter,
-    get_used_memory,
-)
+from pyspark.serializers import BatchedSerializer
 
+from pyrite.rdd.exchange import PARTITION_ID
 from pyrite.rdd.hashing import first_position
 from pyrite.rdd.stop_guard import StopGuard, stop_iteration_error, with_text
 
 Kernel = Callable[[int, Iterable[Any]], Iterable[Any]]
-
-_PARTITION_ID = struct.Struct(">I")
-_MIB = 1 << 20
 
 
 class Pipeline:
@@ -140,11 +128,6 @@ second_of: Callable[[Any], Any] = itemgetter(1)
 def mark_elements(marker: Any, split: int, iterator: Iterable[Any]) -> Iterator[Tuple[Any, Any]]:
     """Pair every element with a constant."""
     return zip(iterator, repeat(marker))
-
-
-def identity(x: Any) -> Any:
-    """Return `x`."""
-    return x
 
 
 def left_of(x: Any, _y: Any) -> Any:
@@ -285,134 +268,9 @@ def text_of(split: int, iterator: Iterable[Any]) -> Iterator[bytes]:
             yield (element if isinstance(element, str) else str(element)).encode("utf-8")
 
 
-def combine_locally(
-    aggregator: Aggregator,
-    memory_mib: float,
-    serializer: Serializer,
-    split: int,
-    iterator: Iterable[Any],
-) -> Iterable[Any]:
-    """Combine values by key before the shuffle, on disk when memory runs out."""
-    merger: ExternalMerger = ExternalMerger(aggregator, memory_mib * 0.9, serializer)
-    merger.mergeValues(iterator)
-    return merger.items()
-
-
-def merge_combined(
-    aggregator: Aggregator,
-    memory_mib: float,
-    serializer: Serializer,
-    split: int,
-    iterator: Iterable[Any],
-) -> Iterable[Any]:
-    """Combine the combiners of each key after the shuffle."""
-    merger: ExternalMerger = ExternalMerger(aggregator, memory_mib, serializer)
-    merger.mergeCombiners(iterator)
-    return merger.items()
-
-
-def merge_groups(
-    aggregator: Aggregator,
-    memory_mib: float,
-    serializer: Serializer,
-    split: int,
-    iterator: Iterable[Any],
-) -> Iterable[Any]:
-    """Join the lists of values of each key after the shuffle."""
-    merger: ExternalGroupBy = ExternalGroupBy(aggregator, memory_mib, serializer)
-    merger.mergeCombiners(iterator)
-    return merger.items()
-
-
-def sort_partition(
-    key: Callable[[Any], Any],
-    ascending: bool,
-    memory_mib: float,
-    serializer: Serializer,
-    split: int,
-    iterator: Iterable[Any],
-) -> Iterable[Any]:
-    """Sort pairs by what `key` makes of their keys, on disk when memory runs out."""
-    sorter: ExternalSorter = ExternalSorter(memory_mib * 0.9, serializer)
-    return sorter.sorted(iterator, key=functools.partial(_key_of_pair, key), reverse=not ascending)
-
-
-def _key_of_pair(key: Callable[[Any], Any], pair: Tuple[Any, Any]) -> Any:
-    return key(pair[0])
-
-
-class RangeBounds:
-    """Partition function of a sort: the range between two bounds that a key falls into."""
-
-    def __init__(self, bounds: Sequence[Any], key: Callable[[Any], Any], ascending: bool):
-        self.bounds = list(bounds)
-        self.key = key
-        self.ascending = ascending
-
-    def __call__(self, k: Any) -> int:
-        position = bisect_left(self.bounds, self.key(k))
-        return position if self.ascending else len(self.bounds) - position
-
-
-def list_of_one(value: Any) -> List[Any]:
-    """Return a list of that value."""
-    return [value]
-
-
-def list_append(values: List[Any], value: Any) -> List[Any]:
-    """Append to the list and return it."""
-    values.append(value)
-    return values
-
-
-def list_extend(values: List[Any], more: List[Any]) -> List[Any]:
-    """Extend the list and return it."""
-    values.extend(more)
-    return values
-
-
 def start_from_copy(zero: Any, f: Callable[[Any, Any], Any], value: Any) -> Any:
     """Combine a value with a zero of its own, so that keys do not share a mutable one."""
     return f(copy.deepcopy(zero), value)
-
-
-def shuffle_frames(
-    partition_of: Callable[[Any], int],
-    partitions: int,
-    memory_mib: float,
-    serializer: Serializer,
-    split: int,
-    iterator: Iterable[Tuple[Any, Any]],
-) -> Iterator[bytes]:
-    """Gather pairs by target partition and yield frames that start with its number.
-
-    The size of a batch adapts itself so that frames stay between 1 and 10 MiB on average.
-    """
-    buckets: Dict[int, List[Tuple[Any, Any]]] = defaultdict(list)
-    limit_mib = memory_mib / 2
-    gathered, batch = 0, float(min(10 * partitions, 1000))
-    for key, value in iterator:
-        buckets[partition_of(key) % partitions].append((key, value))
-        gathered += 1
-        over_memory = gathered % 1000 == 0 and get_used_memory() > limit_mib
-        if not over_memory and gathered <= batch:
-            continue
-        frames, size_bytes = len(buckets), 0
-        for frame in _drain(buckets, serializer):
-            size_bytes += len(frame)
-            yield frame
-        average_mib = size_bytes // frames // _MIB
-        if average_mib < 1:
-            batch = min(float(sys.maxsize), batch * 1.5)
-        elif average_mib > 10:
-            batch = max(batch / 1.5, 1.0)
-        gathered = 0
-    yield from _drain(buckets, serializer)
-
-
-def _drain(buckets: Dict[int, List[Tuple[Any, Any]]], serializer: Serializer) -> Iterator[bytes]:
-    for target in list(buckets):
-        yield _PARTITION_ID.pack(target) + serializer.dumps(buckets.pop(target))
 
 
 def deal_elements(
@@ -423,12 +281,12 @@ def deal_elements(
     elements = iter(iterator)
     while batch := list(islice(elements, serializer.batchSize)):
         position += 1
-        yield _PARTITION_ID.pack(position % partitions) + serializer.serializer.dumps(batch)
+        yield PARTITION_ID.pack(position % partitions) + serializer.serializer.dumps(batch)
 
 
 def keep_partition(partitions: int, split: int, iterator: Iterable[bytes]) -> Iterator[bytes]:
     """Send the frames of partition p, p + partitions and so on to partition p."""
-    target = _PARTITION_ID.pack(split % partitions)
+    target = PARTITION_ID.pack(split % partitions)
     return (target + frame for frame in iterator)
 
 

@@ -7,10 +7,9 @@ from pyspark import join
 from pyspark.rddsampler import RDDStratifiedSampler
 from pyspark.resultiterable import ResultIterable
 from pyspark.serializers import NoOpSerializer
-from pyspark.shuffle import Aggregator
 
 from pyrite import graph
-from pyrite.rdd import kernels
+from pyrite.rdd import exchange, kernels, merging
 from pyrite.rdd.base import RDDCore, T_co
 from pyrite.rdd.hashing import Partitioner, portable_hash
 
@@ -62,7 +61,7 @@ class PairTransformations(RDDCore[T_co]):
             return self._pairs()
         serializer = self.ctx._unbatched_serializer
         keyed = self._apply(
-            partial(kernels.shuffle_frames, partitionFunc, count, self._memory_limit(), serializer),
+            partial(exchange.shuffle_frames, partitionFunc, count, self._memory_limit(), serializer),
             preservesPartitioning=True,
             serializer=NoOpSerializer(),
         )
@@ -93,14 +92,14 @@ class PairTransformations(RDDCore[T_co]):
             As in :meth:`partitionBy`.
         """
         count = self._defaultReducePartitions() if numPartitions is None else numPartitions
-        aggregator: Aggregator = Aggregator(createCombiner, mergeValue, mergeCombiners)
+        combine = merging.Combine(createCombiner, mergeValue, mergeCombiners)
         memory, serializer = self._memory_limit(), self.ctx.serializer
         combined = self._apply(
-            partial(kernels.combine_locally, aggregator, memory, serializer),
+            partial(merging.combine_locally, combine, memory, serializer),
             preservesPartitioning=True,
         )
         return combined.partitionBy(count, partitionFunc)._apply(
-            partial(kernels.merge_combined, aggregator, memory, serializer),
+            partial(merging.merge_combined, combine, memory, serializer),
             preservesPartitioning=True,
         )
 
@@ -117,7 +116,7 @@ class PairTransformations(RDDCore[T_co]):
         >>> sorted(sc.parallelize([("a", 1), ("b", 1), ("a", 1)]).reduceByKey(max).collect())
         [('a', 1), ('b', 1)]
         """
-        return self.combineByKey(kernels.identity, func, func, numPartitions, partitionFunc)
+        return self.combineByKey(exchange.identity, func, func, numPartitions, partitionFunc)
 
     def aggregateByKey(
         self,
@@ -149,14 +148,13 @@ class PairTransformations(RDDCore[T_co]):
     ) -> "RDD[Tuple[Any, Iterable[Any]]]":
         """Gather the values of each key; :meth:`reduceByKey` moves less where it can serve."""
         count = self._defaultReducePartitions() if numPartitions is None else numPartitions
-        aggregator: Aggregator = Aggregator(kernels.list_of_one, kernels.list_append, kernels.list_extend)
-        memory, serializer = self._memory_limit(), self.ctx.serializer
+        combine, memory, serializer = merging.INTO_LISTS, self._memory_limit(), self.ctx.serializer
         combined = self._apply(
-            partial(kernels.combine_locally, aggregator, memory, serializer),
+            partial(merging.combine_locally, combine, memory, serializer),
             preservesPartitioning=True,
         )
         grouped = combined.partitionBy(count, partitionFunc)._apply(
-            partial(kernels.merge_groups, aggregator, memory, serializer),
+            partial(merging.merge_combined, combine, memory, serializer),
             preservesPartitioning=True,
         )
         return grouped.mapValues(ResultIterable)
@@ -165,7 +163,7 @@ class PairTransformations(RDDCore[T_co]):
         self,
         ascending: Optional[bool] = True,
         numPartitions: Optional[int] = None,
-        keyfunc: Callable[[Any], Any] = lambda x: x,
+        keyfunc: Callable[[Any], Any] = exchange.identity,
     ) -> "RDD[Tuple[Any, Any]]":
         """Sort pairs by key; counts and samples at once, then shuffles.
 
@@ -180,7 +178,7 @@ class PairTransformations(RDDCore[T_co]):
         """
         count = self._defaultReducePartitions() if numPartitions is None else numPartitions
         upwards = bool(ascending)
-        sort = partial(kernels.sort_partition, keyfunc, upwards, self._memory_limit(), self.ctx.serializer)
+        sort = partial(merging.sort_partition, keyfunc, upwards, self._memory_limit(), self.ctx.serializer)
         rdd = self._pairs()
         if count == 1:
             single = rdd.coalesce(1) if rdd.getNumPartitions() > 1 else rdd
@@ -194,7 +192,7 @@ class PairTransformations(RDDCore[T_co]):
         # As on Spark, bounds are keys and what is compared with them is what `keyfunc` makes of a key.
         ordered = sorted(sampled, key=keyfunc) or [rdd.first()[0]]
         bounds = [ordered[int(len(ordered) * (i + 1) / count)] for i in range(count - 1)]
-        ranges = kernels.RangeBounds(bounds, keyfunc, upwards)
+        ranges = exchange.RangeBounds(bounds, keyfunc, upwards)
         return rdd.partitionBy(count, ranges)._apply(sort, preservesPartitioning=True)
 
     def repartitionAndSortWithinPartitions(
@@ -202,11 +200,11 @@ class PairTransformations(RDDCore[T_co]):
         numPartitions: Optional[int] = None,
         partitionFunc: Callable[[Any], int] = portable_hash,
         ascending: bool = True,
-        keyfunc: Callable[[Any], Any] = lambda x: x,
+        keyfunc: Callable[[Any], Any] = exchange.identity,
     ) -> "RDD[Tuple[Any, Any]]":
         """Partition pairs as :meth:`partitionBy` does and sort each partition by key."""
         count = self._defaultReducePartitions() if numPartitions is None else numPartitions
-        sort = partial(kernels.sort_partition, keyfunc, ascending, self._memory_limit(), self.ctx.serializer)
+        sort = partial(merging.sort_partition, keyfunc, ascending, self._memory_limit(), self.ctx.serializer)
         return self.partitionBy(count, partitionFunc)._apply(sort, preservesPartitioning=True)
 
     def join(
