@@ -39,6 +39,7 @@ from pyspark.serializers import (
 )
 from pyspark.taskcontext import TaskContext
 
+from pyrite import interrupts
 from pyrite.broadcast import Broadcast, BroadcastPickleRegistry
 from pyrite.callsite import CallSite, user_call_site
 from pyrite.errors import NoJvm, driver_error, not_supported
@@ -136,6 +137,9 @@ class SparkContext(Sources):
                 self._start(_settings(conf, master, appName, sparkHome, environment), batchSize, serializer)
             except BaseException:
                 SparkContext._active_spark_context = None
+                if hasattr(self, "_driver"):
+                    # The traceback would keep it running.
+                    self._driver.drop_lifeline()
                 raise
         for path in pyFiles or []:
             self.addPyFile(path)
@@ -198,6 +202,7 @@ class SparkContext(Sources):
         self._on_stop: List[Callable[[], None]] = []
         self._owner_pid = os.getpid()
         self._stopped = False
+        interrupts.take_over()
         self.environment = _worker_environment(self._conf)
         self._share_files()
         atexit.register(self._stop_at_exit)

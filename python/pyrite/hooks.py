@@ -12,6 +12,7 @@ from importlib.abc import MetaPathFinder
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Callable, Dict, Optional, Sequence, Tuple
 
+from pyrite import interrupts
 from pyrite.markers import is_python_worker, set_marker
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ def install() -> None:
     set_marker("SPARK_HOME", os.path.join(os.path.dirname(os.path.abspath(__file__)), "home"))
     if is_python_worker():
         return
+    interrupts.install()
     # Makes `SparkSession.builder` and the functions module take the Connect implementations.
     set_marker("SPARK_CONNECT_MODE", "1")
     set_marker("SPARK_CONNECT_MODE_ENABLED", "1")
