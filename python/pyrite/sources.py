@@ -132,7 +132,8 @@ class Sources:
             Whether lines are `str`; else they are the `bytes` of the file.
         """
         least = minPartitions or self.defaultMinPartitions
-        return RDD(graph.TextFile(str(name), least), self._context(), UTF8Deserializer(use_unicode))
+        lines: RDD[str] = RDD(graph.TextFile(str(name), least), self._context(), UTF8Deserializer(use_unicode))
+        return lines.setName(str(name))
 
     def union(self, rdds: "List[RDD[T]]") -> "RDD[T]":
         """Return the elements of all these RDDs, one after the other."""
@@ -169,11 +170,11 @@ class Sources:
         use_unicode
             Whether content is `str`; else both are `bytes`.
         """
-        return self._whole_files(path, minPartitions, partial(whole_files.read_text, use_unicode))
+        return self._whole_files(path, minPartitions, partial(whole_files.read_text, use_unicode)).setName(path)
 
     def binaryFiles(self, path: str, minPartitions: Optional[int] = None) -> "RDD[Any]":
         """Return one pair of name and bytes for each file; paths as in :meth:`wholeTextFiles`."""
-        return self._whole_files(path, minPartitions, whole_files.read_bytes)
+        return self._whole_files(path, minPartitions, whole_files.read_bytes).setName(path)
 
     def binaryRecords(self, path: str, recordLength: int) -> "RDD[bytes]":
         """Return the records of files that hold records of one length and nothing else."""

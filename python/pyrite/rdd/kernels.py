@@ -263,9 +263,18 @@ def text_of(split: int, iterator: Iterable[Any]) -> Iterator[bytes]:
     """Yield each element as UTF-8 text, as ``saveAsTextFile`` writes it."""
     for element in iterator:
         if isinstance(element, bytes):
-            yield element
+            yield _valid_text(element)
         else:
             yield (element if isinstance(element, str) else str(element)).encode("utf-8")
+
+
+def _valid_text(data: bytes) -> bytes:
+    """Return text as it is, other bytes with U+FFFD where they are not UTF-8."""
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError:
+        return data.decode("utf-8", "replace").encode("utf-8")
+    return data
 
 
 def start_from_copy(zero: Any, f: Callable[[Any, Any], Any], value: Any) -> Any:

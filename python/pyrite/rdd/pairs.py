@@ -59,6 +59,9 @@ class PairTransformations(RDDCore[T_co]):
         partitioner = Partitioner(count, partitionFunc)
         if self.partitioner == partitioner:
             return self._pairs()
+        if count == 0:
+            # What a shuffle of an RDD without partitions asks for; nothing is ever computed for it.
+            return self._new(graph.EmptyPartitions(0), None, partitioner)
         serializer = self.ctx._unbatched_serializer
         keyed = self._apply(
             partial(exchange.shuffle_frames, partitionFunc, count, self._memory_limit(), serializer),

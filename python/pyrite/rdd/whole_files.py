@@ -49,11 +49,12 @@ def pack(files: List[str], partitions: int) -> List[List[str]]:
     """Gather files into about that many groups of about equal size."""
     if not files:
         return []
-    sizes = [os.path.getsize(file) for file in files]
-    target = max(1, -(-sum(sizes) // max(1, partitions)))
+    # Empty files lie on no host, so Hadoop gathers them after all others.
+    sized = sorted(((file, os.path.getsize(file)) for file in files), key=lambda pair: pair[1] == 0)
+    target = max(1, -(-sum(size for _, size in sized) // max(1, partitions)))
     groups: List[List[str]] = [[]]
     gathered = 0
-    for file, size in zip(files, sizes):
+    for file, size in sized:
         if groups[-1] and gathered >= target:
             groups.append([])
             gathered = 0

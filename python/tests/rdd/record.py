@@ -1,24 +1,27 @@
-"""Records what Apache Spark answers to every case; run with an interpreter that has pyspark and Java."""
+"""Records what Apache Spark answers: ``record.py [MODULE...]`` with an interpreter that has pyspark and Java."""
 
 import json
 import os
 import sys
 from pathlib import Path
 
-from cases import CASES
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import corpus
 from pyspark import SparkContext, cloudpickle
 
 if __name__ == "__main__":
-    os.environ["PYTHONHASHSEED"] = "0"
+    if os.environ.get("PYTHONHASHSEED") != "0":
+        # Text has to hash here as it does on the workers.
+        os.environ["PYTHONHASHSEED"] = "0"
+        os.execv(sys.executable, [sys.executable, *sys.argv])
     os.environ["PYSPARK_PYTHON"] = sys.executable
-    import cases
-
-    cloudpickle.register_pickle_by_value(cases)
-    expected = {}
-    for name, function in CASES.items():
+    cloudpickle.register_pickle_by_value(corpus)
+    for module, cases in corpus.load(*sys.argv[1:]).items():
+        expected = {}
         with SparkContext("local[2]", "cases") as sc:
             sc.setLogLevel("OFF")
-            expected[name] = repr(function(sc))
-            print(name, expected[name][:100], file=sys.stderr)
-    target = Path(__file__).with_name("expected.json")
-    target.write_text(json.dumps(expected, indent=1, ensure_ascii=False) + "\n")
+            for name, function in cases.items():
+                expected[name] = corpus.answer(function, sc)
+                print(module, name, expected[name][:200], file=sys.stderr)
+        text = json.dumps(expected, indent=1, ensure_ascii=False) + "\n"
+        corpus.recording(module).write_text(text, encoding="utf-8")

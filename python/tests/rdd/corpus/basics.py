@@ -1,33 +1,10 @@
-"""Small RDD programs whose results Apache Spark recorded in ``expected.json``.
-
-Each case takes a SparkContext on ``local[2]`` and returns something with a stable ``repr``.
-Lambdas stay inside the functions: Spark and the fake driver both pickle them by value.
-"""
+"""A tour of the RDD API; these cases also run on the fake driver."""
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
-from typing import Any
 
-CASES: dict[str, Callable[[Any], Any]] = {}
-
-
-def case(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    CASES[function.__name__] = function
-    return function
-
-
-def fruits(sc: Any, slices: int = 3) -> Any:
-    return sc.parallelize([("apple", 1), ("pear", 2), ("apple", 3), ("fig", 4), ("pear", 5), ("apple", 6)], slices)
-
-
-def failure(function: Callable[[], Any]) -> str:
-    try:
-        function()
-    except Exception as error:
-        return f"{type(error).__name__}: {error}"
-    return "no error"
+from corpus import Arriving, case, failure, fruits
 
 
 @case
@@ -94,23 +71,21 @@ def union_of_equally_partitioned(sc):
     a = sc.parallelize([(i, i) for i in range(10)], 3).partitionBy(4)
     b = sc.parallelize([(i, -i) for i in range(10)], 3).partitionBy(4)
     both = a.union(b)
-    return [both.getNumPartitions(), both.glom().collect(), a.join(b).glom().collect()]
+    return [both.getNumPartitions(), Arriving(both.glom().collect()), Arriving(a.join(b).glom().collect())]
 
 
 @case
 def partition_by(sc):
     rdd = sc.parallelize([(i, i * i) for i in range(10)], 3)
     same = rdd.partitionBy(4)
+    mixed = sc.parallelize([((None, 1), 1), (("a", 2.5), 2), (None, 3), ((1, (2, "x")), 4)], 2)
     return [
-        same.glom().collect(),
+        Arriving(same.glom().collect()),
         same.partitionBy(4) is same,
-        rdd.partitionBy(3, lambda k: k // 4).glom().collect(),
+        Arriving(rdd.partitionBy(3, lambda k: k // 4).glom().collect()),
         rdd.partitionBy(None).getNumPartitions(),
-        fruits(sc).partitionBy(3).glom().collect(),
-        sc.parallelize([((None, 1), 1), (("a", 2.5), 2), (None, 3), ((1, (2, "x")), 4)], 2)
-        .partitionBy(5)
-        .glom()
-        .collect(),
+        Arriving(fruits(sc).partitionBy(3).glom().collect()),
+        Arriving(mixed.partitionBy(5).glom().collect()),
     ]
 
 
@@ -118,11 +93,11 @@ def partition_by(sc):
 def reduce_by_key(sc):
     rdd = fruits(sc)
     return [
-        rdd.reduceByKey(operator.add).glom().collect(),
+        Arriving(rdd.reduceByKey(operator.add).glom().collect()),
         sorted(rdd.reduceByKey(operator.add, 2).collect()),
         sorted(rdd.foldByKey(0, operator.add).collect()),
         sorted(rdd.aggregateByKey([], lambda a, v: [*a, v], operator.add).mapValues(sorted).collect()),
-        sorted(rdd.combineByKey(lambda v: [v], lambda a, v: [*a, v], operator.add, 1).collect()),
+        Arriving(sorted(rdd.combineByKey(lambda v: [v], lambda a, v: [*a, v], operator.add, 1).collect())),
         sorted(rdd.reduceByKeyLocally(operator.add).items()),
         sorted(rdd.countByKey().items()),
     ]
@@ -132,7 +107,7 @@ def reduce_by_key(sc):
 def group_by_key(sc):
     return [
         sorted(fruits(sc).groupByKey().mapValues(sorted).collect()),
-        sc.parallelize(range(20), 4).map(lambda x: (x % 7, x)).groupByKey().mapValues(list).glom().collect(),
+        Arriving(sc.parallelize(range(20), 4).map(lambda x: (x % 7, x)).groupByKey().mapValues(list).glom().collect()),
         sorted((k, sorted(v)) for k, v in sc.parallelize([1, 1, 2, 3, 5, 8], 2).groupBy(lambda x: x % 2).collect()),
     ]
 
@@ -183,7 +158,7 @@ def sorting(sc):
 @case
 def repartition_and_sort(sc):
     rdd = sc.parallelize([(0, 5), (3, 8), (2, 6), (0, 8), (3, 8), (1, 3)], 2)
-    return rdd.repartitionAndSortWithinPartitions(2, lambda x: x % 2, True).glom().collect()
+    return Arriving(rdd.repartitionAndSortWithinPartitions(2, lambda x: x % 2, True).glom().collect())
 
 
 @case
@@ -192,9 +167,9 @@ def coalescing(sc):
     return [
         rdd.coalesce(2).glom().collect(),
         rdd.coalesce(8).getNumPartitions(),
-        sc.parallelize(list(range(20)), 2).coalesce(5, True).glom().collect(),
-        sc.parallelize(range(35), 3).repartition(4).glom().collect(),
-        sc.parallelize(range(100), 3).repartition(2).glom().collect(),
+        Arriving(sc.parallelize(list(range(20)), 2).coalesce(5, True).glom().collect()),
+        Arriving(sc.parallelize(range(35), 3).repartition(4).glom().collect()),
+        Arriving(sc.parallelize(range(100), 3).repartition(2).glom().collect()),
         sc.parallelize(range(100), 7).map(str).repartition(3).glom().map(len).collect(),
         failure(lambda: rdd.coalesce(0)),
     ]
@@ -293,7 +268,12 @@ def maps_of_pairs(sc):
 @case
 def lookups(sc):
     numbers = sc.parallelize([(i, i * 10) for i in range(20)] + [(3, "again")], 4)
-    return [numbers.lookup(3), numbers.partitionBy(5).lookup(3), numbers.lookup(99), fruits(sc).lookup("pear")]
+    return [
+        numbers.lookup(3),
+        Arriving(numbers.partitionBy(5).lookup(3)),
+        numbers.lookup(99),
+        fruits(sc).lookup("pear"),
+    ]
 
 
 @case
