@@ -11,9 +11,9 @@ from typing import Any, Callable, Dict, Iterable, Iterator, List, Sequence
 
 from pyspark.errors import PySparkRuntimeError
 from pyspark.serializers import Serializer
-from pyspark.shuffle import get_used_memory
 
 from pyrite.rdd.hashing import portable_hash, portable_hash_of_any
+from pyrite.rdd.memory import get_used_memory
 from pyrite.rdd.packing import dump_pairs
 
 PARTITION_ID = struct.Struct(">I")
@@ -135,9 +135,10 @@ class FrameWriter:
             frames += 1
             size_bytes += len(frame)
             yield frame
-        average_mib = size_bytes // frames // _MIB
+        average_mib = size_bytes / frames / _MIB
         if average_mib < 1:
-            self._batch = min(float(sys.maxsize), self._batch * 1.5)
+            # Far below the aim, steeply: each frame costs its reader something.
+            self._batch = min(float(sys.maxsize), self._batch * (4 if average_mib < 0.1 else 1.5))
         elif average_mib > 10:
             self._batch = max(self._batch / 1.5, 1.0)
 

@@ -18,6 +18,7 @@ from pyspark.serializers import BatchedSerializer
 
 from pyrite.rdd.exchange import PARTITION_ID
 from pyrite.rdd.hashing import first_position
+from pyrite.rdd.memory import collect_garbage_seldom
 from pyrite.rdd.stop_guard import StopGuard, stop_iteration_error, with_text
 
 Kernel = Callable[[int, Iterable[Any]], Iterable[Any]]
@@ -30,6 +31,7 @@ class Pipeline:
         self.kernels = tuple(kernels)
 
     def __call__(self, split: int, iterator: Iterable[Any]) -> Iterable[Any]:
+        collect_garbage_seldom()
         for lazy, kernels in groupby(self.kernels, _is_lazy_in_c):
             if lazy:
                 # One guard for all: whichever function stops early, the elements are not used up.

@@ -10,9 +10,10 @@ from operator import itemgetter
 from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Tuple
 
 from pyspark.serializers import Serializer
-from pyspark.shuffle import Aggregator, ExternalGroupBy, ExternalMerger, ExternalSorter, get_used_memory
+from pyspark.shuffle import Aggregator, ExternalGroupBy, ExternalMerger, ExternalSorter
 
 from pyrite.rdd.exchange import identity
+from pyrite.rdd.memory import get_used_memory
 from pyrite.rdd.stop_guard import stop_iteration_error
 
 _FIRST_CHUNK = 1000

@@ -3,13 +3,12 @@
 from functools import partial
 from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, Optional, Tuple, TypeVar
 
-from pyspark import join
 from pyspark.rddsampler import RDDStratifiedSampler
 from pyspark.resultiterable import ResultIterable
 from pyspark.serializers import NoOpSerializer
 
 from pyrite import graph
-from pyrite.rdd import exchange, kernels, merging
+from pyrite.rdd import exchange, joining, kernels, merging, sampling
 from pyrite.rdd.base import RDDCore, T_co
 from pyrite.rdd.hashing import Partitioner, portable_hash
 
@@ -168,7 +167,7 @@ class PairTransformations(RDDCore[T_co]):
         numPartitions: Optional[int] = None,
         keyfunc: Callable[[Any], Any] = exchange.identity,
     ) -> "RDD[Tuple[Any, Any]]":
-        """Sort pairs by key; counts and samples at once, then shuffles.
+        """Sort pairs by key; counts and samples them in a job at once, then shuffles.
 
         Parameters
         ----------
@@ -186,12 +185,14 @@ class PairTransformations(RDDCore[T_co]):
         if count == 1:
             single = rdd.coalesce(1) if rdd.getNumPartitions() > 1 else rdd
             return single._apply(sort, preservesPartitioning=True)
-        size = rdd.count()
+        # Twenty samples for each range are enough for ranges of about equal size.
+        most = count * 20.0
+        counted = rdd._apply(partial(sampling.count_and_sample_keys, most, 1)).collect()
+        size = sum(part for part, _ in counted)
         if not size:
             return rdd
-        # Twenty samples for each range are enough for ranges of about equal size.
-        fraction = min(count * 20.0 / size, 1.0)
-        sampled = rdd.sample(False, fraction, 1).keys().collect()
+        fraction = min(most / size, 1.0)
+        sampled = [key for _, drawn in counted for number, key in drawn if number < fraction]
         # As on Spark, bounds are keys and what is compared with them is what `keyfunc` makes of a key.
         ordered = sorted(sampled, key=keyfunc) or [rdd.first()[0]]
         bounds = [ordered[int(len(ordered) * (i + 1) / count)] for i in range(count - 1)]
@@ -214,37 +215,37 @@ class PairTransformations(RDDCore[T_co]):
         self, other: "RDD[Tuple[Any, U]]", numPartitions: Optional[int] = None
     ) -> "RDD[Tuple[Any, Tuple[Any, U]]]":
         """Pair all values of a key on the left with all of it on the right."""
-        return join.python_join(self, other, numPartitions)
+        return joining.join_sides((self._self(), other), numPartitions, partial(joining.pair_up, False, False))
 
     def leftOuterJoin(
         self, other: "RDD[Tuple[Any, U]]", numPartitions: Optional[int] = None
     ) -> "RDD[Tuple[Any, Tuple[Any, Optional[U]]]]":
         """Join, keeping the keys that only the left side has."""
-        return join.python_left_outer_join(self, other, numPartitions)
+        return joining.join_sides((self._self(), other), numPartitions, partial(joining.pair_up, True, False))
 
     def rightOuterJoin(
         self, other: "RDD[Tuple[Any, U]]", numPartitions: Optional[int] = None
     ) -> "RDD[Tuple[Any, Tuple[Optional[Any], U]]]":
         """Join, keeping the keys that only the right side has."""
-        return join.python_right_outer_join(self, other, numPartitions)
+        return joining.join_sides((self._self(), other), numPartitions, partial(joining.pair_up, False, True))
 
     def fullOuterJoin(
         self, other: "RDD[Tuple[Any, U]]", numPartitions: Optional[int] = None
     ) -> "RDD[Tuple[Any, Tuple[Optional[Any], Optional[U]]]]":
         """Join, keeping the keys that only one side has."""
-        return join.python_full_outer_join(self, other, numPartitions)
+        return joining.join_sides((self._self(), other), numPartitions, partial(joining.pair_up, True, True))
 
     def groupWith(
         self, other: "RDD[Tuple[Any, Any]]", *others: "RDD[Tuple[Any, Any]]"
     ) -> "RDD[Tuple[Any, Tuple[ResultIterable[Any], ...]]]":
         """Gather the values of each key from several RDDs."""
-        return join.python_cogroup((self, other, *others), numPartitions=None)
+        return joining.join_sides((self._self(), other, *others), None, joining.as_iterables)
 
     def cogroup(
         self, other: "RDD[Tuple[Any, U]]", numPartitions: Optional[int] = None
     ) -> "RDD[Tuple[Any, Tuple[ResultIterable[Any], ResultIterable[U]]]]":
         """Gather the values of each key from both RDDs."""
-        return join.python_cogroup((self, other), numPartitions)
+        return joining.join_sides((self._self(), other), numPartitions, joining.as_iterables)
 
     def subtractByKey(
         self, other: "RDD[Tuple[Any, Any]]", numPartitions: Optional[int] = None

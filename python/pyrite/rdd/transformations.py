@@ -11,7 +11,7 @@ from pyspark.serializers import BatchedSerializer, CPickleSerializer, NoOpSerial
 
 from pyrite import graph
 from pyrite.errors import not_supported
-from pyrite.rdd import kernels
+from pyrite.rdd import kernels, sampling
 from pyrite.rdd.base import RDDCore, T_co
 from pyrite.rdd.hashing import portable_hash
 from pyrite.serializers import CartesianFrames, ZippedFrames
@@ -125,7 +125,11 @@ class Transformations(RDDCore[T_co]):
         """
         if not fraction >= 0:
             raise ValueError("Fraction must be nonnegative.")
-        return self._apply(RDDSampler(withReplacement, fraction, seed).func, preservesPartitioning=True)
+        sampler: RDDSampler = RDDSampler(withReplacement, fraction, seed)
+        if withReplacement or sampler._seed is None:
+            return self._apply(sampler.func, preservesPartitioning=True)
+        kernel = partial(sampling.sample_elements, fraction, sampler._seed)
+        return self._apply(kernel, preservesPartitioning=True)
 
     def randomSplit(self, weights: List[float], seed: Optional[int] = None) -> "List[RDD[T_co]]":
         """Split the elements at random into RDDs of about these relative sizes."""
