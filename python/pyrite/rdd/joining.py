@@ -44,6 +44,9 @@ def join_sides(
     finish
         Gets keys, each with the lists of its values, one for each of `rdds`.
     """
+    for rdd in rdds:
+        # What PySpark asks of each side; something else than an RDD fails by that name.
+        getattr(rdd, "mapValues")  # noqa: B009
     first = rdds[0]
     count = _default_partitions(rdds) if numPartitions is None else numPartitions
     partitioner = Partitioner(count, portable_hash)

@@ -8,7 +8,7 @@ from pyspark.resultiterable import ResultIterable
 from pyspark.serializers import NoOpSerializer
 
 from pyrite import graph
-from pyrite.rdd import exchange, joining, kernels, merging, sampling
+from pyrite.rdd import exchange, joining, kernels, merging
 from pyrite.rdd.base import RDDCore, T_co
 from pyrite.rdd.hashing import Partitioner, portable_hash
 
@@ -167,7 +167,7 @@ class PairTransformations(RDDCore[T_co]):
         numPartitions: Optional[int] = None,
         keyfunc: Callable[[Any], Any] = exchange.identity,
     ) -> "RDD[Tuple[Any, Any]]":
-        """Sort pairs by key; counts and samples them in a job at once, then shuffles.
+        """Sort pairs by key; counts and samples at once, then shuffles.
 
         Parameters
         ----------
@@ -185,14 +185,12 @@ class PairTransformations(RDDCore[T_co]):
         if count == 1:
             single = rdd.coalesce(1) if rdd.getNumPartitions() > 1 else rdd
             return single._apply(sort, preservesPartitioning=True)
-        # Twenty samples for each range are enough for ranges of about equal size.
-        most = count * 20.0
-        counted = rdd._apply(partial(sampling.count_and_sample_keys, most, 1)).collect()
-        size = sum(part for part, _ in counted)
+        size = rdd.count()
         if not size:
             return rdd
-        fraction = min(most / size, 1.0)
-        sampled = [key for _, drawn in counted for number, key in drawn if number < fraction]
+        # Twenty samples for each range are enough for ranges of about equal size.
+        fraction = min(count * 20.0 / size, 1.0)
+        sampled = rdd.sample(False, fraction, 1).keys().collect()
         # As on Spark, bounds are keys and what is compared with them is what `keyfunc` makes of a key.
         ordered = sorted(sampled, key=keyfunc) or [rdd.first()[0]]
         bounds = [ordered[int(len(ordered) * (i + 1) / count)] for i in range(count - 1)]
