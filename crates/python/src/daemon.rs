@@ -16,38 +16,13 @@ use tracing::{debug, info, warn};
 
 use crate::errors::{daemon_failed, describe_exit};
 
-/// Starts Spark's own daemon with the worker module already imported.
-///
-/// - Importing `pyspark.worker` takes 0.1 s and starts no thread, so doing it once before the
-///   fork saves that time in every worker.
-/// - NumPy is imported as well when it is told to use one thread, which makes it safe to
-///   fork. Its random numbers would then be the same in all workers, hence the new seed.
-///   (pandas brings in pyarrow, which starts a thread: never before a fork.)
-/// - Freezing what was imported keeps the collection that the daemon runs after every task
-///   from walking it again and again, 3 ms each.
-///
-/// The interpreter's version is written first, framed like the socket path that the daemon
-/// writes next. `-c` leaves `sys.argv` as the daemon expects it: the worker module is its
-/// first argument.
-const LAUNCHER: &str = "\
-import gc, os, struct, sys
-version = b'%d.%d' % sys.version_info[:2]
-os.write(1, struct.pack('!i', len(version)) + version)
-import pyspark.worker
-from pyspark.daemon import manager
-if os.environ.get('OMP_NUM_THREADS') == '1':
-    try:
-        import numpy.random
-        os.register_at_fork(after_in_child=numpy.random.seed)
-    except Exception:
-        pass
-gc.collect()
-gc.freeze()
-manager()
-";
+/// Starts Spark's own daemon; its comments say in which state.
+const LAUNCHER: &str = include_str!("daemon_start.py");
 
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+/// What the daemon printed last gets this long.
+const LAST_WORDS_TIMEOUT: Duration = Duration::from_millis(200);
 /// The longest text that a sane daemon writes while it starts.
 const MAX_GREETING_BYTES: i32 = 4096;
 
@@ -179,15 +154,21 @@ async fn own(
     exit: watch::Sender<Option<String>>,
 ) {
     let _group = ProcessGroup::of(&child);
-    // Spark, too, shows what workers print on the standard error of their JVM.
-    let printing =
+    // The daemon's own; its workers write to standard error themselves.
+    let mut printing =
         tokio::spawn(async move { tokio::io::copy(&mut stdout, &mut tokio::io::stderr()).await });
     let status = tokio::select! {
         status = child.wait() => status,
         // Closing standard input asks the daemon to end itself and its workers.
         _ = stop_request.recv() => end(&mut child, stdin).await,
     };
-    printing.abort();
+    // The end of the daemon is the end of the pipe, unless a fork of its holds it.
+    if tokio::time::timeout(LAST_WORDS_TIMEOUT, &mut printing)
+        .await
+        .is_err()
+    {
+        printing.abort();
+    }
     let how = match status {
         Ok(status) => describe_exit(status),
         Err(error) => error.to_string(),
