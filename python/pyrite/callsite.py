@@ -13,9 +13,11 @@ class CallSite(NamedTuple):
     function: str
     file: str
     linenum: int
+    whole_path: bool = False
 
     def __str__(self) -> str:
-        return f"{self.function} at {os.path.basename(self.file)}:{self.linenum}"
+        file = self.file if self.whole_path else os.path.basename(self.file)
+        return f"{self.function} at {file}:{self.linenum}"
 
 
 def _is_library(filename: str) -> bool:
@@ -26,16 +28,22 @@ def _pyspark_directory() -> str:
     return os.path.dirname(sys.modules["pyspark"].__file__ or "") + os.sep
 
 
-def user_call_site() -> CallSite:
-    """Return the innermost frame outside of this library and the function of ours it called."""
+def user_call_site(whole_path: bool = False) -> CallSite:
+    """Return the innermost frame outside of this library and the function of ours it called.
+
+    Parameters
+    ----------
+    whole_path
+        Whether the text of it has the whole path of the file.
+    """
     frame = sys._getframe(1)
     function = frame.f_code.co_name
     caller: Optional[object] = frame
     while caller is not None:
         code = caller.f_code  # type: ignore[attr-defined]
         if not _is_library(code.co_filename):
-            return CallSite(function, code.co_filename, caller.f_lineno)  # type: ignore[attr-defined]
+            return CallSite(function, code.co_filename, caller.f_lineno, whole_path)  # type: ignore[attr-defined]
         if not code.co_name.startswith("_") or code.co_name == "__init__":
             function = code.co_name
         caller = caller.f_back  # type: ignore[attr-defined]
-    return CallSite(function, "<unknown>", 0)
+    return CallSite(function, "<unknown>", 0, whole_path)

@@ -6,6 +6,7 @@ import itertools
 import os
 import sys
 import time
+import uuid
 import warnings
 from contextlib import contextmanager
 from threading import RLock
@@ -31,6 +32,7 @@ from pyspark import accumulators
 from pyspark.accumulators import Accumulator, AccumulatorParam
 from pyspark.conf import SparkConf
 from pyspark.errors import PySparkRuntimeError
+from pyspark.profiler import BasicProfiler, MemoryProfiler, Profiler, ProfilerCollector, UDFBasicProfiler
 from pyspark.serializers import (
     AutoBatchedSerializer,
     BatchedSerializer,
@@ -44,6 +46,7 @@ from pyrite.broadcast import Broadcast, BroadcastPickleRegistry
 from pyrite.callsite import CallSite, user_call_site
 from pyrite.errors import NoJvm, driver_error, not_supported
 from pyrite.files import SharedFiles, SparkFiles
+from pyrite.hadoop.output import local_path
 from pyrite.jobs import JobRunner
 from pyrite.properties import ThreadProperties, check_tag
 from pyrite.rdd import RDD
@@ -89,8 +92,10 @@ class SparkContext(Sources):
         Settings.
     gateway, jsc
         Connections to a JVM; must be None here.
-    profiler_cls, udf_profiler_cls, memory_profiler_cls
-        Kept for compatibility.
+    profiler_cls
+        What profiles Python workers under ``spark.python.profile``.
+    udf_profiler_cls, memory_profiler_cls
+        Kept for compatibility: functions of DataFrames have profilers of the session's.
 
     Raises
     ------
@@ -105,6 +110,7 @@ class SparkContext(Sources):
     _jsc = NoJvm("Use the methods of SparkContext.")
     _next_accum_id: ClassVar[int] = 0
     _active_spark_context: ClassVar[Optional["SparkContext"]] = None
+    profiler_collector: Optional[ProfilerCollector]
     _lock = RLock()
     # Called while the driver starts; set under the lock by whoever creates the context.
     _while_starting: ClassVar[Optional[Callable[[], None]]] = None
@@ -122,9 +128,9 @@ class SparkContext(Sources):
         conf: Optional[SparkConf] = None,
         gateway: Optional[Any] = None,
         jsc: Optional[Any] = None,
-        profiler_cls: Optional[Type[Any]] = None,
-        udf_profiler_cls: Optional[Type[Any]] = None,
-        memory_profiler_cls: Optional[Type[Any]] = None,
+        profiler_cls: Type[Profiler] = BasicProfiler,
+        udf_profiler_cls: Type[Profiler] = UDFBasicProfiler,
+        memory_profiler_cls: Type[Profiler] = MemoryProfiler,
     ):
         self._assert_on_driver()
         if gateway is not None or jsc is not None:
@@ -141,6 +147,9 @@ class SparkContext(Sources):
                     # The traceback would keep it running.
                     self._driver.drop_lifeline()
                 raise
+        if self._conf.get("spark.python.profile", "false") == "true":
+            dump_path: Any = self._conf.get("spark.python.profile.dump")
+            self.profiler_collector = ProfilerCollector(profiler_cls, udf_profiler_cls, memory_profiler_cls, dump_path)
         for path in pyFiles or []:
             self.addPyFile(path)
 
@@ -195,6 +204,7 @@ class SparkContext(Sources):
             AutoBatchedSerializer(serializer) if batchSize == 0 else BatchedSerializer(serializer, batchSize)
         )
         self._rdd_ids = itertools.count()
+        self._hidden_rdd_ids = itertools.count(1 << 40)
         self._broadcast_ids = itertools.count()
         self._pickled_broadcast_vars = BroadcastPickleRegistry()
         self._properties = ThreadProperties()
@@ -204,13 +214,15 @@ class SparkContext(Sources):
         self._stopped = False
         interrupts.take_over()
         self.environment = _worker_environment(self._conf)
+        self._checkpoint_directory: Optional[str] = None
+        if self._conf.contains("spark.checkpoint.dir"):
+            self.setCheckpointDir(self._conf.get("spark.checkpoint.dir", ""))
         self._share_files()
         atexit.register(self._stop_at_exit)
 
     def _share_files(self) -> None:
         shared = self._directory("files")
-        runs_tasks_itself = self.master.startswith("local") and not self.master.startswith("local-cluster")
-        root = shared if runs_tasks_itself else os.path.join(self._local_dir, "userfiles")
+        root = shared if self._runs_tasks_itself else os.path.join(self._local_dir, "userfiles")
         ships_modules = self._conf.get("spark.pyrite.shipModules", "true").lower() == "true"
         self._shared_files = SharedFiles(shared, root, ships_modules)
         SparkFiles._sc = self
@@ -222,6 +234,11 @@ class SparkContext(Sources):
             self.addFile(path)
         for path in _listed(self._conf, "spark.archives"):
             self.addArchive(path)
+
+    @property
+    def _runs_tasks_itself(self) -> bool:
+        """Whether tasks run in workers of the driver, on this machine."""
+        return self.master.startswith("local") and not self.master.startswith("local-cluster")
 
     def _directory(self, name: str) -> str:
         directory = os.path.join(self._local_dir, name)
@@ -434,12 +451,20 @@ class SparkContext(Sources):
         return [e.source for e in self._shared_files.added() if e.archive]
 
     def setCheckpointDir(self, dirName: str) -> None:
-        """Set the directory of checkpoints (not supported yet)."""
-        raise not_supported("SparkContext.setCheckpointDir")
+        """Set the directory of checkpoints; this application's are in one of their own below it.
+
+        Parameters
+        ----------
+        dirName
+            A path that application and workers share.
+        """
+        directory = os.path.join(local_path(dirName), str(uuid.uuid4()))
+        os.makedirs(directory)
+        self._checkpoint_directory = directory
 
     def getCheckpointDir(self) -> Optional[str]:
         """Return the directory of checkpoints, None without one."""
-        return None
+        return None if self._checkpoint_directory is None else f"file:{self._checkpoint_directory}"
 
     def setJobGroup(self, groupId: str, description: str, interruptOnCancel: bool = False) -> None:
         """Name the group of all jobs that this thread starts from now on."""
@@ -494,12 +519,17 @@ class SparkContext(Sources):
         return StatusTracker(self)
 
     def show_profiles(self) -> None:
-        """Print profiles of Python workers (not supported yet)."""
-        raise PySparkRuntimeError(errorClass="INCORRECT_CONF_FOR_PROFILE", messageParameters={})
+        """Print the profiles of Python workers, gathered under ``spark.python.profile``."""
+        self._profiles().show_profiles()
 
     def dump_profiles(self, path: str) -> None:
-        """Write profiles of Python workers (not supported yet)."""
-        raise PySparkRuntimeError(errorClass="INCORRECT_CONF_FOR_PROFILE", messageParameters={})
+        """Write the profiles of Python workers to files in a directory."""
+        self._profiles().dump_profiles(path)
+
+    def _profiles(self) -> ProfilerCollector:
+        if self.profiler_collector is None:
+            raise PySparkRuntimeError(errorClass="INCORRECT_CONF_FOR_PROFILE", messageParameters={})
+        return self.profiler_collector
 
     def runJob(
         self,
@@ -556,6 +586,10 @@ class SparkContext(Sources):
 
     def _next_rdd_id(self) -> int:
         return next(self._rdd_ids)
+
+    def _next_hidden_rdd_id(self) -> int:
+        """Return the number of an RDD that Spark does not have, far from the others."""
+        return next(self._hidden_rdd_ids)
 
     def _next_broadcast_id(self) -> int:
         return next(self._broadcast_ids)

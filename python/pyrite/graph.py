@@ -5,7 +5,7 @@ where that follows from the parents alone.
 """
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence, Set, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Sequence, Set, Tuple
 
 from pyspark.serializers import CloudPickleSerializer, Serializer
 from pyspark.storagelevel import StorageLevel
@@ -13,6 +13,8 @@ from pyspark.storagelevel import StorageLevel
 from pyrite.rdd.kernels import Pipeline
 
 if TYPE_CHECKING:
+    from pyspark.profiler import Profiler
+
     from pyrite.broadcast import Broadcast
     from pyrite.context import SparkContext
     from pyrite.rdd.base import RDDCore
@@ -132,6 +134,8 @@ class PythonMap(Source):
     pipeline: Pipeline
     deserializer: Serializer
     serializer: Serializer
+    # Whether the tasks run together and may wait for each other.
+    barrier: bool = False
     _command: Optional[bytes] = field(default=None, repr=False)
     _broadcasts: Tuple["Broadcast[Any]", ...] = ()
 
@@ -148,7 +152,8 @@ class PythonMap(Source):
         """Describe the function, pickling it the first time."""
         if self._command is None:
             with self.context._collect_broadcasts() as broadcasts:
-                self._command = dump_command((self.pipeline, None, self.deserializer, self.serializer))
+                profiler = self._profiler(node.id)
+                self._command = dump_command((self.pipeline, profiler, self.deserializer, self.serializer))
             self._broadcasts = tuple(sorted(broadcasts, key=lambda broadcast: broadcast._id))
         for broadcast in self._broadcasts:
             broadcast._assert_valid()
@@ -157,6 +162,15 @@ class PythonMap(Source):
         function.command = self._command
         function.broadcast_ids.extend(broadcast._id for broadcast in self._broadcasts)
         self.context._fill_environment(function)
+
+    def _profiler(self, rdd_id: int) -> Optional["Profiler"]:
+        """Return a new profiler for the function, None unless the application wants profiles."""
+        collector = self.context.profiler_collector
+        if collector is None:
+            return None
+        profiler = collector.new_profiler(self.context)
+        collector.add_profiler(rdd_id, profiler)
+        return profiler
 
 
 @dataclass
@@ -186,6 +200,8 @@ class Shuffle(Source):
 
     parent: "RDDCore[Any]"
     count: int
+    # What of Spark's this is: partitionBy, coalesce, or the union of RDDs partitioned alike.
+    operation: str = "partitionBy"
 
     @property
     def parents(self) -> Tuple["RDDCore[Any]", ...]:
@@ -268,6 +284,20 @@ class Cartesian(Source):
         node.cartesian.right_id = self.right.id()
 
 
+def stage_of(rdd: "RDDCore[Any]") -> List["RDDCore[Any]"]:
+    """Return the RDDs that are computed in the same stage as `rdd`, which comes first."""
+    found, seen = [], set()
+    stack = [rdd]
+    while stack:
+        member = stack.pop()
+        if member.id() not in seen:
+            seen.add(member.id())
+            found.append(member)
+            if not isinstance(member._source, Shuffle):
+                stack.extend(member._source.parents)
+    return found
+
+
 def dump_command(command: Any) -> bytes:
     """Pickle what a Python worker is to run.
 
@@ -280,8 +310,16 @@ def dump_command(command: Any) -> bytes:
     return data
 
 
-def build_graph(message: Any, root: "RDDCore[Any]") -> None:
-    """Write the lineage of `root` into a ``pyrite.core.RddGraph``, parents before children."""
+def build_graph(
+    message: Any, root: "RDDCore[Any]", prepare: Optional[Callable[["RDDCore[Any]", Any], None]] = None
+) -> None:
+    """Write the lineage of `root` into a ``pyrite.core.RddGraph``, parents before children.
+
+    Parameters
+    ----------
+    prepare
+        Called with every RDD whose source is a Python function, and its ``pyrite.core.PythonMap``.
+    """
     seen: Set[int] = set()
     # A stack instead of recursion: iterative programs build lineages of thousands of RDDs.
     stack: List[Tuple[RDDCore[Any], bool]] = [(root, False)]
@@ -298,6 +336,8 @@ def build_graph(message: Any, root: "RDDCore[Any]") -> None:
         if rdd._storage_level is not None:
             _fill_storage_level(node.storage_level, rdd._storage_level)
         rdd._source.fill(node)
+        if prepare is not None and isinstance(rdd._source, PythonMap):
+            prepare(rdd, node.python_map)
     message.root_id = root.id()
 
 

@@ -281,10 +281,10 @@ def _patch_connect_expressions(module: Any) -> None:
 
 def _patch_threads(module: Any) -> None:
     # Connect's threads insist on a session and know nothing of a context's job properties.
-    def init(self: Any, *args: Any, **kwargs: Any) -> None:
+    def init(self: Any, target: Any, *args: Any, session: Any = None, **kwargs: Any) -> None:
         from pyrite import threads
 
-        threads.init_thread(self, *args, **kwargs)
+        threads.init_thread(self, target, *args, session=session, **kwargs)
 
     def start(self: Any) -> None:
         from pyrite import threads

@@ -4,7 +4,7 @@ import os
 import sys
 import uuid
 from functools import partial
-from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Optional, Sized, TypeVar
+from typing import TYPE_CHECKING, Any, Iterable, List, Optional, Sequence, Sized, TypeVar
 
 from pyspark.serializers import (
     BatchedSerializer,
@@ -16,7 +16,7 @@ from pyspark.serializers import (
 )
 
 from pyrite import graph
-from pyrite.errors import not_supported
+from pyrite.hadoop.sources import HadoopSources
 from pyrite.rdd import RDD, kernels, whole_files
 from pyrite.serializers import payloads_of, payloads_of_array
 
@@ -30,7 +30,7 @@ T = TypeVar("T")
 INLINE_LIMIT_BYTES = 256 * 1024
 
 
-class Sources:
+class Sources(HadoopSources):
     """Methods of a context that create RDDs."""
 
     serializer: Serializer
@@ -144,19 +144,17 @@ class Sources:
         if any(rdd._serializer != serializer for rdd in rdds):
             rdds = [rdd._reserialize() for rdd in rdds]
             serializer = rdds[0]._serializer
-        joined: RDD[Any] = RDD(graph.Union(tuple(rdds)), self._context(), serializer)
         partitioner = rdds[0].partitioner
-        if partitioner is None or any(rdd.partitioner != partitioner for rdd in rdds):
+        alike = partitioner is not None and all(rdd.partitioner == partitioner for rdd in rdds)
+        joined: RDD[Any] = RDD(graph.Union(tuple(rdds)), self._context(), serializer, hidden=alike)
+        if not alike:
             return joined
+        assert partitioner is not None
         # Members that are partitioned alike stay so: partition p of each goes to partition p, as in
         # Spark's PartitionerAwareUnionRDD. Here it costs an exchange of the frames.
         count = partitioner.numPartitions
         kept = joined._apply(partial(kernels.keep_partition, count), serializer=NoOpSerializer(), raw_input=True)
-        return RDD(graph.Shuffle(kept, count), self._context(), serializer, partitioner)
-
-    def pickleFile(self, name: str, minPartitions: Optional[int] = None) -> "RDD[Any]":
-        """Read what ``saveAsPickleFile`` wrote (not supported yet)."""
-        raise not_supported("SparkContext.pickleFile")
+        return RDD(graph.Shuffle(kept, count, "union"), self._context(), serializer, partitioner)
 
     def wholeTextFiles(self, path: str, minPartitions: Optional[int] = None, use_unicode: bool = True) -> "RDD[Any]":
         """Return one pair of name and content for each text file.
@@ -170,89 +168,46 @@ class Sources:
         use_unicode
             Whether content is `str`; else both are `bytes`.
         """
-        return self._whole_files(path, minPartitions, partial(whole_files.read_text, use_unicode)).setName(path)
+        kernel = partial(whole_files.read_text, use_unicode)
+        return self._whole_files(
+            path, minPartitions, kernel, "wholeTextFiles", "WholeTextFileRDD", "MapPartitionsRDD"
+        ).setName(path)
 
     def binaryFiles(self, path: str, minPartitions: Optional[int] = None) -> "RDD[Any]":
         """Return one pair of name and bytes for each file; paths as in :meth:`wholeTextFiles`."""
-        return self._whole_files(path, minPartitions, whole_files.read_bytes).setName(path)
+        return self._whole_files(path, minPartitions, whole_files.read_bytes, "binaryFiles", "BinaryFileRDD").setName(
+            path
+        )
 
     def binaryRecords(self, path: str, recordLength: int) -> "RDD[bytes]":
         """Return the records of files that hold records of one length and nothing else."""
         if recordLength <= 0:
             raise ValueError(f"recordLength must be positive, got {recordLength}")
-        return self._whole_files(path, None, partial(whole_files.read_records, recordLength))
+        kernel = partial(whole_files.read_records, recordLength)
+        return self._whole_files(path, None, kernel, "binaryRecords", "NewHadoopRDD", "MapPartitionsRDD")
 
-    def _whole_files(self, path: str, minPartitions: Optional[int], kernel: kernels.Kernel) -> "RDD[Any]":
+    def _whole_files(
+        self, path: str, minPartitions: Optional[int], kernel: kernels.Kernel, operation: str, *shown: str
+    ) -> "RDD[Any]":
         files = whole_files.list_files(path)
         groups = whole_files.pack(files, minPartitions or self.defaultMinPartitions)
-        return self.parallelize(groups, max(1, len(groups)))._apply(kernel)
+        return self._from_parts(groups, kernel, operation, *shown)
 
-    def sequenceFile(
-        self,
-        path: str,
-        keyClass: Optional[str] = None,
-        valueClass: Optional[str] = None,
-        keyConverter: Optional[str] = None,
-        valueConverter: Optional[str] = None,
-        minSplits: Optional[int] = None,
-        batchSize: int = 0,
-    ) -> "RDD[Any]":
-        """Read a Hadoop sequence file (not supported)."""
-        raise not_supported("SparkContext.sequenceFile")
+    def _from_parts(self, parts: Sequence[Any], kernel: kernels.Kernel, operation: str, *shown: str) -> "RDD[Any]":
+        """Return the RDD of what a kernel makes of each of these parts, one a partition.
 
-    def newAPIHadoopFile(
-        self,
-        path: str,
-        inputFormatClass: str,
-        keyClass: str,
-        valueClass: str,
-        keyConverter: Optional[str] = None,
-        valueConverter: Optional[str] = None,
-        conf: Optional[Dict[str, str]] = None,
-        batchSize: int = 0,
-    ) -> "RDD[Any]":
-        """Read through a Hadoop input format (needs Java classes; not supported)."""
-        raise not_supported("SparkContext.newAPIHadoopFile")
-
-    def newAPIHadoopRDD(
-        self,
-        inputFormatClass: str,
-        keyClass: str,
-        valueClass: str,
-        keyConverter: Optional[str] = None,
-        valueConverter: Optional[str] = None,
-        conf: Optional[Dict[str, str]] = None,
-        batchSize: int = 0,
-    ) -> "RDD[Any]":
-        """Read through a Hadoop input format (needs Java classes; not supported)."""
-        raise not_supported("SparkContext.newAPIHadoopRDD")
-
-    def hadoopFile(
-        self,
-        path: str,
-        inputFormatClass: str,
-        keyClass: str,
-        valueClass: str,
-        keyConverter: Optional[str] = None,
-        valueConverter: Optional[str] = None,
-        conf: Optional[Dict[str, str]] = None,
-        batchSize: int = 0,
-    ) -> "RDD[Any]":
-        """Read through a Hadoop input format (needs Java classes; not supported)."""
-        raise not_supported("SparkContext.hadoopFile")
-
-    def hadoopRDD(
-        self,
-        inputFormatClass: str,
-        keyClass: str,
-        valueClass: str,
-        keyConverter: Optional[str] = None,
-        valueConverter: Optional[str] = None,
-        conf: Optional[Dict[str, str]] = None,
-        batchSize: int = 0,
-    ) -> "RDD[Any]":
-        """Read through a Hadoop input format (needs Java classes; not supported)."""
-        raise not_supported("SparkContext.hadoopRDD")
+        Parameters
+        ----------
+        operation, shown
+            The method and the classes of RDDs that Spark has for it.
+        """
+        serializer = BatchedSerializer(self._unbatched_serializer, 1)
+        slices = [graph.Slice(frames=payloads_of(serializer, [part])) for part in parts] or [graph.Slice()]
+        base: RDD[Any] = RDD(graph.ParallelCollection(slices), self._context(), serializer, hidden=True)
+        rdd = base._apply(kernel)
+        rdd._shown_as = tuple((kind, f"{operation} at NativeMethodAccessorImpl.java:0") for kind in shown)
+        rdd._lineage()
+        return rdd
 
 
 def _is_plain_array(elements: Any) -> bool:

@@ -2,8 +2,6 @@
 
 from typing import TYPE_CHECKING, List, NamedTuple, Optional
 
-from pyrite.errors import not_supported
-
 if TYPE_CHECKING:
     from pyrite.context import SparkContext
 
@@ -54,22 +52,38 @@ class StatusTracker:
         return sorted(self._sc._core.status().active_job_ids)
 
     def getJobIdsForGroup(self, jobGroup: Optional[str] = None) -> List[int]:
-        """Return the ids of the jobs of a group (not supported yet)."""
-        raise not_supported("StatusTracker.getJobIdsForGroup")
+        """Return the ids of the latest jobs over RDDs of a group, or of those without any."""
+        return [job.job_id for job in self._sc._jobs.log.all() if job.group == (jobGroup or "")]
 
     def getActiveStageIds(self) -> List[int]:
-        """Return the ids of all active stages (not supported yet)."""
-        raise not_supported("StatusTracker.getActiveStageIds")
+        """Return the ids of all active stages; a job has one, with its own number."""
+        return self.getActiveJobsIds()
 
     def getJobInfo(self, jobId: int) -> Optional[SparkJobInfo]:
-        """Return what is known of an active job, None for any other."""
+        """Return what is known of a job, None for one that is unknown or long gone."""
+        job = self._sc._jobs.log.get(jobId)
+        if job is not None:
+            return SparkJobInfo(jobId, [jobId], job.status)
         if jobId in self.getActiveJobsIds():
-            return SparkJobInfo(jobId, [], "RUNNING")
+            return SparkJobInfo(jobId, [jobId], "RUNNING")
         return None
 
     def getStageInfo(self, stageId: int) -> Optional[SparkStageInfo]:
-        """Return what is known of a stage (not supported yet)."""
-        raise not_supported("StatusTracker.getStageInfo")
+        """Return what is known of the stage of a job over an RDD, None for any other."""
+        job = self._sc._jobs.log.get(stageId)
+        if job is None:
+            return None
+        left = job.tasks - job.completed
+        active = min(left, self._sc.defaultParallelism) if job.status == "RUNNING" else 0
+        return SparkStageInfo(
+            stageId=stageId,
+            currentAttemptId=0,
+            name=job.name,
+            numTasks=job.tasks,
+            numActiveTasks=active,
+            numCompletedTasks=job.completed,
+            numFailedTasks=int(job.status == "FAILED"),
+        )
 
     def getExecutorInfos(self) -> List[SparkExecutorInfo]:
         """Return the registered executors; memory and task counts are not reported yet."""

@@ -1,9 +1,11 @@
 """Actions: operations that run a job and bring an answer to the application."""
 
 import heapq
+import math
 import operator
 import os
 import random
+import warnings
 from collections import Counter, defaultdict
 from functools import partial
 from typing import (
@@ -24,15 +26,15 @@ from typing import (
 from pyspark.serializers import NoOpSerializer
 from pyspark.statcounter import StatCounter
 
-from pyrite.errors import not_supported
-from pyrite.rdd import exchange, kernels
+from pyrite.callsite import user_call_site
+from pyrite.rdd import approximate, exchange, kernels
 from pyrite.rdd.base import RDDCore, T_co
 from pyrite.rdd.hashing import Partitioner
 from pyrite.rdd.stop_guard import stop_iteration_error
 from pyrite.rdd.transformations import MAX_SAMPLE_SIZE, Transformations
 
 if TYPE_CHECKING:
-    pass
+    from pyrite.rdd import BoundedFloat
 
 U = TypeVar("U")
 
@@ -42,10 +44,17 @@ class Actions(RDDCore[T_co]):
 
     def collect(self) -> List[Any]:
         """Return all elements, in order; pulls all rows here."""
+        if self._shown is None and self._hidden_id is None:
+            self._lineage(str(user_call_site(whole_path=True)))
         return self.ctx._collect(self)
 
     def collectWithJobGroup(self, groupId: str, description: str, interruptOnCancel: bool = False) -> List[Any]:
-        """Collect under a job group; deprecated in favour of ``SparkContext.setJobGroup``."""
+        """Collect under a job group; deprecated in favour of ``pyspark.InheritableThread``."""
+        warnings.warn(
+            "Deprecated in 3.1, Use pyspark.InheritableThread with the pinned thread mode enabled.",
+            FutureWarning,
+            stacklevel=2,
+        )
         self.ctx.setJobGroup(groupId, description, interruptOnCancel)
         return self.collect()
 
@@ -289,70 +298,48 @@ class Actions(RDDCore[T_co]):
         text = self._apply(kernels.text_of, serializer=NoOpSerializer())
         self.ctx._save_text(text, path, compressionCodecClass)
 
-    def saveAsPickleFile(self, path: str, batchSize: int = 10) -> None:
-        """Write elements as pickled batches (not supported yet)."""
-        raise not_supported("RDD.saveAsPickleFile")
-
-    def saveAsSequenceFile(self, path: str, compressionCodecClass: Optional[str] = None) -> None:
-        """Write pairs to a Hadoop sequence file (not supported)."""
-        raise not_supported("RDD.saveAsSequenceFile")
-
-    def saveAsHadoopFile(
-        self,
-        path: str,
-        outputFormatClass: str,
-        keyClass: Optional[str] = None,
-        valueClass: Optional[str] = None,
-        keyConverter: Optional[str] = None,
-        valueConverter: Optional[str] = None,
-        conf: Optional[Dict[str, str]] = None,
-        compressionCodecClass: Optional[str] = None,
-    ) -> None:
-        """Write through a Hadoop output format (needs Java classes; not supported)."""
-        raise not_supported("RDD.saveAsHadoopFile")
-
-    def saveAsNewAPIHadoopFile(
-        self,
-        path: str,
-        outputFormatClass: str,
-        keyClass: Optional[str] = None,
-        valueClass: Optional[str] = None,
-        keyConverter: Optional[str] = None,
-        valueConverter: Optional[str] = None,
-        conf: Optional[Dict[str, str]] = None,
-    ) -> None:
-        """Write through a Hadoop output format (needs Java classes; not supported)."""
-        raise not_supported("RDD.saveAsNewAPIHadoopFile")
-
-    def saveAsHadoopDataset(
-        self,
-        conf: Dict[str, str],
-        keyConverter: Optional[str] = None,
-        valueConverter: Optional[str] = None,
-    ) -> None:
-        """Write to a Hadoop data set (needs Java classes; not supported)."""
-        raise not_supported("RDD.saveAsHadoopDataset")
-
-    def saveAsNewAPIHadoopDataset(
-        self,
-        conf: Dict[str, str],
-        keyConverter: Optional[str] = None,
-        valueConverter: Optional[str] = None,
-    ) -> None:
-        """Write to a Hadoop data set (needs Java classes; not supported)."""
-        raise not_supported("RDD.saveAsNewAPIHadoopDataset")
-
     def countApprox(self, timeout: int, confidence: float = 0.95) -> int:
-        """Return a count within a time limit (not supported yet)."""
-        raise not_supported("RDD.countApprox")
+        """Return the number of elements.
 
-    def sumApprox(self, timeout: int, confidence: float = 0.95) -> float:
-        """Return a sum within a time limit (not supported yet)."""
-        raise not_supported("RDD.sumApprox")
+        As on Spark, the final answer is waited for, so it is exact whatever the arguments are.
 
-    def meanApprox(self, timeout: int, confidence: float = 0.95) -> float:
-        """Return a mean within a time limit (not supported yet)."""
-        raise not_supported("RDD.meanApprox")
+        Parameters
+        ----------
+        timeout
+            Milliseconds after which a first estimate would be there.
+        confidence
+            Of that estimate, between 0 and 1.
+        """
+        return int(self._apply(kernels.count_partition)._self().sumApprox(timeout, confidence))
+
+    def sumApprox(self, timeout: int, confidence: float = 0.95) -> "BoundedFloat":
+        """Return the sum of the elements with its bounds; arguments as in :meth:`countApprox`."""
+        return _exactly(math.fsum(self._apply(approximate.sum_of).collect()))
+
+    def meanApprox(self, timeout: int, confidence: float = 0.95) -> "BoundedFloat":
+        """Return the mean of the elements with its bounds; arguments as in :meth:`countApprox`."""
+        merged = StatCounter()
+        for part in self._apply(approximate.statistics_of).collect():
+            merged.mergeStats(part)
+        return _exactly(float(merged.mean()))
+
+    def countApproxDistinct(self, relativeSD: float = 0.05) -> int:
+        """Return about the number of distinct elements, by HyperLogLog.
+
+        Parameters
+        ----------
+        relativeSD
+            Relative accuracy; smaller ones take more memory.
+        """
+        precision = approximate.precision_of(relativeSD)
+        parts = self._apply(partial(approximate.registers_of, precision)).collect()
+        return approximate.cardinality(approximate.merge_registers(parts, precision), precision)
+
+
+def _exactly(value: float) -> "BoundedFloat":
+    from pyrite.rdd import BoundedFloat
+
+    return BoundedFloat(value, 1.0, value, value)
 
 
 def _check_depth(depth: int) -> None:

@@ -1,19 +1,25 @@
 """What every RDD has: identity, lineage, partitions, persistence."""
 
-from typing import TYPE_CHECKING, Any, Generic, List, NoReturn, Optional, TypeVar
+import os
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, Optional, Tuple, TypeVar
 
 from pyspark.errors import PySparkRuntimeError, UnsupportedOperationException
+from pyspark.resource import ResourceProfile
 from pyspark.serializers import NoOpSerializer, Serializer
 from pyspark.storagelevel import StorageLevel
 
-from pyrite.errors import not_supported
-from pyrite.graph import PythonMap, Source
+from pyrite.callsite import user_call_site
+from pyrite.graph import PythonMap, Shuffle, Source, stage_of
+from pyrite.hadoop.errors import spark_error
+from pyrite.rdd.checkpoint import Checkpoint
 from pyrite.rdd.hashing import Partitioner
 from pyrite.rdd.kernels import Kernel, Pipeline
+from pyrite.rdd.lineage import Shown, Step, debug_string, show
+from pyrite.rdd.resources import check_profile
 
 if TYPE_CHECKING:
     from pyrite.context import SparkContext
-    from pyrite.rdd import RDD
+    from pyrite.rdd import RDD, RDDBarrier
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -27,17 +33,27 @@ class RDDCore(Generic[T_co]):
         ctx: "SparkContext",
         serializer: Optional[Serializer] = None,
         partitioner: Optional[Partitioner] = None,
+        hidden: bool = False,
     ):
         self._source = source
         self.ctx = ctx
         self._serializer: Serializer = ctx.serializer if serializer is None else serializer
         self.partitioner = partitioner
-        self._id = ctx._next_rdd_id()
         self._name: Optional[str] = None
+        # What Spark has for this RDD, and what it is called there if the source does not tell.
+        self._shown: Optional[Shown] = None
+        self._shown_as: Tuple[Step, ...] = ()
+        self._hidden_id = ctx._next_hidden_rdd_id() if hidden else None
         self._storage_level: Optional[StorageLevel] = None
         self._num_partitions: Optional[int] = None
         self.is_cached = False
         self.is_checkpointed = False
+        self._checkpoint: Optional[Checkpoint] = None
+        self._resource_profile: Optional[ResourceProfile] = None
+        # Whether a job has reached this RDD.
+        self._had_job = False
+        if not hidden and not self._is_numbered_late():
+            self._lineage(str(user_call_site(whole_path=True)) if isinstance(source, Shuffle) else None)
         self.has_resource_profile = False
 
     @property
@@ -53,12 +69,27 @@ class RDDCore(Generic[T_co]):
         """Serialiser of this RDD's frames, under the name that PySpark gives it."""
         return self._serializer
 
+    @property
+    def _id(self) -> int:
+        """Number of this RDD in the graphs that the driver gets."""
+        return self._lineage().id if self._hidden_id is None else self._hidden_id
+
+    def _is_numbered_late(self) -> bool:
+        """Tell whether Spark makes its RDD only when this one is used."""
+        return False
+
+    def _lineage(self, site: Optional[str] = None) -> Shown:
+        """Return what Spark would have for this RDD; numbers it the first time."""
+        if self._shown is None:
+            self._shown = show(self, site)
+        return self._shown
+
     def id(self) -> int:
         """Return the id of this RDD, unique within its context."""
         return self._id
 
     def __repr__(self) -> str:
-        return f"{self._name or type(self).__name__}[{self._id}] at {self._source.describe()}"
+        return str(self._lineage())
 
     def __getnewargs__(self) -> NoReturn:
         raise PySparkRuntimeError(errorClass="RDD_TRANSFORM_ONLY_VALID_ON_DRIVER", messageParameters={})
@@ -89,16 +120,7 @@ class RDDCore(Generic[T_co]):
 
     def toDebugString(self) -> Optional[bytes]:
         """Return a description of this RDD and those it depends on."""
-        lines: List[str] = []
-        self._describe_into(lines, 0)
-        return "\n".join(lines).encode("utf-8")
-
-    def _describe_into(self, lines: List[str], depth: int) -> None:
-        lead = f"({self.getNumPartitions()}) " if depth == 0 else " " + "  " * (depth - 1) + "|  "
-        level = f" [{self._storage_level}]" if self._storage_level is not None else " []"
-        lines.append(f"{lead}{self._name or ''} {self._source.describe()}[{self._id}]{level}")
-        for parent in self._source.parents:
-            parent._describe_into(lines, depth + 1)
+        return debug_string(self).encode("utf-8")
 
     def cache(self) -> "RDD[T_co]":
         """Persist this RDD with the default storage level (``MEMORY_ONLY``)."""
@@ -116,6 +138,7 @@ class RDDCore(Generic[T_co]):
             raise UnsupportedOperationException(
                 "Cannot change storage level of an RDD after it was already assigned a level"
             )
+        self._lineage()
         # Also with `NONE`, as on Spark: the flag says that somebody asked.
         self.is_cached = True
         if storageLevel != StorageLevel.NONE:
@@ -141,43 +164,83 @@ class RDDCore(Generic[T_co]):
         return StorageLevel.NONE if self._storage_level is None else self._storage_level
 
     def checkpoint(self) -> None:
-        """Mark this RDD for checkpointing (not supported yet)."""
-        raise not_supported("RDD.checkpoint")
+        """Mark this RDD to be written to files by the first job that computes it.
+
+        Its lineage ends there afterwards. :meth:`SparkContext.setCheckpointDir` says where; persist
+        the RDD too, or it is computed twice.
+        """
+        directory = self.ctx._checkpoint_directory
+        if directory is None:
+            raise spark_error("Checkpoint directory has not been set in the SparkContext")
+        self.is_checkpointed = True
+        if self._checkpoint is None:
+            self._checkpoint = Checkpoint(os.path.join(directory, f"rdd-{self._id}"), local=False)
 
     def isCheckpointed(self) -> bool:
-        """Tell whether this RDD is checkpointed."""
-        return self.is_checkpointed
+        """Tell whether this RDD is checkpointed and its partitions are kept."""
+        return self._checkpoint is not None and self._checkpoint.done
 
     def localCheckpoint(self) -> None:
-        """Mark this RDD for local checkpointing (not supported yet)."""
-        raise not_supported("RDD.localCheckpoint")
+        """Mark this RDD to be kept for this application by the first job that computes it.
+
+        Where the driver runs tasks itself the lineage ends there afterwards; on a cluster the
+        partitions are persisted and the lineage stays, to compute them again if they are lost.
+        """
+        if self._storage_level is None:
+            self._storage_level = StorageLevel.MEMORY_AND_DISK_DESER
+        if not self.isCheckpointed():
+            name = f"rdd-{self._id}"
+            shared = self.ctx._runs_tasks_itself
+            directory = os.path.join(self.ctx._directory("checkpoints"), name) if shared else None
+            self._checkpoint = Checkpoint(directory, local=True)
 
     def isLocallyCheckpointed(self) -> bool:
         """Tell whether this RDD is marked for local checkpointing."""
-        return False
+        return self._checkpoint is not None and self._checkpoint.local
 
     def getCheckpointFile(self) -> Optional[str]:
-        """Return the name of the file this RDD was checkpointed to."""
-        return None
+        """Return the directory that this RDD was checkpointed to, None before and for local ones."""
+        mark = self._checkpoint
+        return None if mark is None or mark.local or not mark.done else f"file:{mark.directory}"
 
     def cleanShuffleDependencies(self, blocking: bool = False) -> None:
-        """Remove this RDD's shuffles (not supported yet)."""
-        raise not_supported("RDD.cleanShuffleDependencies")
+        """Allow the shuffles of this RDD and of its ancestors that are not persisted to be removed.
 
-    def withResources(self, profile: Any) -> "RDD[T_co]":
-        """Request resources for the stages of this RDD (not supported yet)."""
-        raise not_supported("RDD.withResources")
+        The driver keeps what it shuffled itself until the application ends, so this changes nothing.
+        """
+        self.ctx._assert_running()
 
-    def getResourceProfile(self) -> Optional[Any]:
-        """Return the resource profile of this RDD, which is none yet."""
-        return None
+    def withResources(self, profile: ResourceProfile) -> "RDD[T_co]":
+        """Ask for resources for the stages that compute this RDD.
 
-    def barrier(self) -> Any:
-        """Mark the current stage as a barrier stage (not supported yet)."""
-        raise not_supported("RDD.barrier")
+        Parameters
+        ----------
+        profile
+            What a task needs; on a cluster, one core of any executor.
+
+        Raises
+        ------
+        SparkException
+            If the cluster does not serve profiles of this kind, as on Spark.
+        """
+        check_profile(profile, self.ctx.master, self.ctx._conf)
+        self.has_resource_profile = True
+        self._resource_profile = profile
+        return self._self()
+
+    def getResourceProfile(self) -> Optional[ResourceProfile]:
+        """Return the resource profile that this RDD was given, None if there is none."""
+        return self._resource_profile
+
+    def barrier(self) -> "RDDBarrier[T_co]":
+        """Return this RDD for operations whose tasks run together and may wait for each other."""
+        from pyrite.rdd import RDDBarrier
+
+        return RDDBarrier(self._self())
 
     def _is_barrier(self) -> bool:
-        return False
+        """Tell whether this RDD is computed in a barrier stage."""
+        return any(rdd._source.barrier for rdd in stage_of(self) if isinstance(rdd._source, PythonMap))
 
     def _self(self) -> "RDD[T_co]":
         """Return self as what it is: every object of this class is an RDD."""
@@ -203,6 +266,7 @@ class RDDCore(Generic[T_co]):
         preservesPartitioning: bool = False,
         serializer: Optional[Serializer] = None,
         raw_input: bool = False,
+        barrier: bool = False,
     ) -> "RDD[Any]":
         """Return the RDD of what `kernel` makes of each partition.
 
@@ -212,6 +276,8 @@ class RDDCore(Generic[T_co]):
             How results are written; the context's serialiser by default.
         raw_input
             Whether the kernel gets the payloads of frames instead of elements.
+        barrier
+            Whether the tasks of all partitions have to run together.
         """
         from pyrite.rdd import PipelinedRDD
 
@@ -219,10 +285,20 @@ class RDDCore(Generic[T_co]):
         written = self.ctx.serializer if serializer is None else serializer
         source = self._source
         if self._is_pipelinable() and not raw_input and isinstance(source, PythonMap):
-            fused = PythonMap(self.ctx, source.parent, source.pipeline.then(kernel), source.deserializer, written)
+            fused = PythonMap(
+                self.ctx,
+                source.parent,
+                source.pipeline.then(kernel),
+                source.deserializer,
+                written,
+                source.barrier or barrier,
+            )
             return PipelinedRDD(fused, self.ctx, written, partitioner)
+        # As on Spark, whatever is not run together with this RDD makes it one of its own.
+        if self._hidden_id is None:
+            self._lineage()
         read = NoOpSerializer() if raw_input else self._serializer
-        mapped = PythonMap(self.ctx, self._self(), Pipeline((kernel,)), read, written)
+        mapped = PythonMap(self.ctx, self._self(), Pipeline((kernel,)), read, written, barrier)
         return PipelinedRDD(mapped, self.ctx, written, partitioner)
 
     def _reserialize(self, serializer: Optional[Serializer] = None) -> "RDD[T_co]":

@@ -10,7 +10,6 @@ from pyspark.rddsampler import RDDRangeSampler, RDDSampler
 from pyspark.serializers import BatchedSerializer, CPickleSerializer, NoOpSerializer
 
 from pyrite import graph
-from pyrite.errors import not_supported
 from pyrite.rdd import kernels, sampling
 from pyrite.rdd.base import RDDCore, T_co
 from pyrite.rdd.hashing import portable_hash
@@ -236,7 +235,7 @@ class Transformations(RDDCore[T_co]):
         # Small batches, so that few elements still spread over the partitions.
         serializer = BatchedSerializer(CPickleSerializer(), min(10, self.ctx._batchSize or 1024))
         dealt = self._apply(partial(kernels.deal_elements, numPartitions, serializer), serializer=NoOpSerializer())
-        return self._new(graph.Shuffle(dealt, numPartitions), serializer)
+        return self._new(graph.Shuffle(dealt, numPartitions, "coalesce"), serializer)
 
     def pipe(self, command: str, env: Optional[Dict[str, str]] = None, checkCode: bool = False) -> "RDD[str]":
         """Send elements as lines through a command and return the lines it prints.
@@ -263,10 +262,6 @@ class Transformations(RDDCore[T_co]):
                 messageParameters={"func_name": "RDD.toDF", "object": "SparkSession"},
             )
         return session.createDataFrame(self, schema, sampleRatio)
-
-    def countApproxDistinct(self, relativeSD: float = 0.05) -> int:
-        """Return about the number of distinct elements (not supported yet)."""
-        raise not_supported("RDD.countApproxDistinct")
 
 
 def _batch_size(rdd: RDDCore[Any]) -> int:

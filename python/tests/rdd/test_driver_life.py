@@ -103,10 +103,12 @@ def test_jvm_attributes_say_that_there_is_no_jvm(sc):
 
 
 def test_missing_features_are_named(sc, tmp_path):
-    with pytest.raises(PySparkException, match="saveAsPickleFile"):
-        sc.parallelize([1]).saveAsPickleFile(str(tmp_path))
-    with pytest.raises(PySparkException, match="sequenceFile"):
-        sc.sequenceFile(str(tmp_path))
+    with pytest.raises(PySparkException, match="some.OutputFormat"):
+        sc.parallelize([(1, 2)]).saveAsHadoopFile(str(tmp_path / "out"), "some.OutputFormat")
+    with pytest.raises(PySparkException, match="some.InputFormat"):
+        sc.newAPIHadoopFile(str(tmp_path), "some.InputFormat", "", "")
+    with pytest.raises(PySparkException, match="some.Converter"):
+        sc.sequenceFile(str(tmp_path), keyConverter="some.Converter")
 
 
 def test_error_of_user_code_carries_its_traceback(sc):
@@ -138,7 +140,7 @@ def test_properties_belong_to_their_thread(sc):
     thread.join()
     assert seen == [(None, set())]
     assert sc.getLocalProperty("spark.jobGroup.id") == "group"
-    request = sc._jobs.request(sc.parallelize([1]))
+    request = sc._jobs.request(sc.parallelize([1])).request
     assert (request.job_group, request.description, list(request.tags)) == ("group", "text", ["tag"])
     assert request.call_site.startswith("request at test_driver_life.py:")
 
