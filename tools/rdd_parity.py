@@ -45,6 +45,7 @@ MODULES = {
 #: Listed only where they differ from the class named here, whose methods they inherit.
 DERIVED = {"PipelinedRDD": "RDD", "BarrierTaskContext": "TaskContext"}
 
+#: Class -> member -> state and remark.
 DIFFERS = json.loads((HERE / "rdd_differences.json").read_text(encoding="utf-8"))
 
 
@@ -60,7 +61,9 @@ def signature_of(function):
 
 
 def _function_name(match):
-    return "<lambda>" if "<lambda>" in match[1] else match[1].rpartition(".")[2]
+    # Spark's only lambdas as defaults return their argument.
+    name = match[1].rpartition(".")[2]
+    return "identity" if name == "<lambda>" else name
 
 
 def api():
@@ -72,6 +75,8 @@ def api():
         for member in dir(cls):
             if member.startswith("_") and member != "__init__":
                 continue
+            if _home(cls, member) in ("builtins", "threading"):
+                continue
             raw = inspect.getattr_static(cls, member)
             if isinstance(raw, property):
                 members[member] = ["property", ""]
@@ -82,6 +87,13 @@ def api():
                 members[member] = ["attribute", ""]
         found[name] = members
     return found
+
+
+def _home(cls, member):
+    """Return the module of the class that a member comes from."""
+    owners = [base.__module__ for base in cls.__mro__ if member in vars(base)]
+    # What a module adds to a class of Python's counts as the module's.
+    return owners[0] if owners else ""
 
 
 def rows(spark, ours):

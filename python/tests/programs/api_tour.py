@@ -187,7 +187,7 @@ def approximate(sc):
         bounds = [answer.confidence, answer.low, answer.high] if name != "countApprox" else None
         show(name, (answer, bounds))
     show("of nothing", [getattr(sc.emptyRDD(), name)(10) for name in ("countApprox", "sumApprox", "meanApprox")])
-    for count, deviation in ((0, 0.05), (10, 0.2), (100, 0.05), (100, 0.2), (300, 0.05), (10_000, 0.05), (5000, 0.2)):
+    for count, deviation in ((0, 0.05), (10, 0.2), (100, 0.05), (1000, 0.2), (300, 0.05), (10_000, 0.05), (5000, 0.2)):
         rdd = sc.parallelize(range(count), 3)
         show(f"distinct of {count} within {deviation}", rdd.countApproxDistinct(deviation))
     words = sc.parallelize([f"w{i % 100}" for i in range(500)], 2)
