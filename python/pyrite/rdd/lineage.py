@@ -117,6 +117,9 @@ def _shuffle(rdd: "RDDCore[Any]", source: graph.Shuffle, site: Optional[str]) ->
         after = [(kind, f"coalesce at {_FROM_PYTHON}") for kind in ("CoalescedRDD", "MapPartitionsRDD")]
     else:
         before = keyed._lineage(site)
+        if not isinstance(keyed._source, graph.PythonMap):
+            # A join writes the frames of each side at once, where Spark does it after their union.
+            before = Shown(context._next_rdd_id(), "PythonRDD", site or _FUNCTION_SITE, keyed, [before])
         steps = [("PairwiseRDD", site or _FUNCTION_SITE), ("ShuffledRDD", f"partitionBy at {_FROM_PYTHON}")]
         after = [("MapPartitionsRDD", _VALUES_SITE)]
     mapped = Shown(context._next_rdd_id(), *steps[0], keyed, [before])
