@@ -20,6 +20,7 @@ from pyrite.markers import without_our_markers
 from pyrite.submit_args import settings_of_flags
 
 STOP_TIMEOUT_SECONDS = 20.0
+_REMOVE_ATTEMPTS = 3
 
 
 def find_binary() -> str:
@@ -88,6 +89,7 @@ class DriverProcess:
         """Start the driver; :meth:`handshake` waits until it is ready."""
         self.master = conf.get("spark.master", "")
         self._ended = threading.Event()
+        self._directory: Optional[str] = None
         self._stopping = False
         binary = find_binary()
         try:
@@ -104,7 +106,8 @@ class DriverProcess:
             raise driver_error(f"cannot start the driver `{binary}`: {error}") from error
         _live_drivers.add(self)
         self._send(start_request(conf))
-        threading.Thread(target=self._watch, name="pyrite-driver-watch", daemon=True).start()
+        self._watcher = threading.Thread(target=self._watch, name="pyrite-driver-watch", daemon=True)
+        self._watcher.start()
 
     @property
     def pid(self) -> int:
@@ -122,6 +125,12 @@ class DriverProcess:
     def _watch(self) -> None:
         self._process.wait()
         self._ended.set()
+        directory = self._directory
+        # A driver that was killed could not do it. Its children may still write.
+        for _ in range(_REMOVE_ATTEMPTS):
+            if directory is None or not os.path.exists(directory):
+                break
+            shutil.rmtree(directory, ignore_errors=True)
 
     def handshake(self) -> Dict[str, Any]:
         """Wait until the driver is ready and return what it says about itself.
@@ -144,6 +153,7 @@ class DriverProcess:
         if not answer.get("ok"):
             self.stop()
             raise _start_error(answer)
+        self._directory = answer.get("local_dir")
         return answer
 
     def is_alive(self) -> bool:
@@ -190,12 +200,11 @@ class DriverProcess:
         """End the driver: let it stop in order, then insist."""
         self._stopping = True
         self.drop_lifeline()
-        if self._ended.wait(timeout_seconds):
-            return
-        self._process.terminate()
-        if not self._ended.wait(5.0):
-            self._process.kill()
-            self._ended.wait(5.0)
+        if not self._ended.wait(timeout_seconds):
+            self._process.terminate()
+            if not self._ended.wait(5.0):
+                self._process.kill()
+        self._watcher.join(5.0)
 
 
 def _start_error(answer: Dict[str, Any]) -> Exception:

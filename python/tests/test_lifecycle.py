@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from conftest import GONE_SECONDS, Cluster, Programs, marked_processes, wait_until
@@ -148,3 +149,72 @@ def test_application_takes_all_free_cores_or_what_it_asks_for(programs: Programs
     script = programs.script("cores.py", text)
     assert programs.run(sys.executable, script, own_cluster.url).ok().out == "4\n"
     assert programs.run(sys.executable, script, own_cluster.url, "3").ok().out == "3\n"
+
+
+def scratch(directory: Path) -> list[str]:
+    """Return the names of directories that drivers and executors made."""
+    return sorted(path.name for path in directory.glob("*") if path.is_dir())
+
+
+@pytest.mark.parametrize("victim", ["driver", "application"])
+def test_a_kill_leaves_no_directory(programs: Programs, tmp_path: Path, victim: str) -> None:
+    local = tmp_path / "local"
+    script = programs.script("busy.py", BUSY)
+    application = programs.start(
+        sys.executable, script, "local[2]", str(programs.directory), SPARK_LOCAL_DIRS=str(local)
+    )
+    started(programs)
+    assert len(scratch(local)) == 1
+    (driver,) = programs.processes(" driver")
+    os.kill(driver if victim == "driver" else application.pid, signal.SIGKILL)
+    application.communicate(timeout=15)
+    wait_until(lambda: scratch(local) == [], "the driver's directory is gone", GONE_SECONDS)
+
+
+def test_the_next_start_removes_what_a_kill_of_all_left(programs: Programs, tmp_path: Path) -> None:
+    local = tmp_path / "local"
+    script = programs.script("busy.py", BUSY)
+    application = programs.start(
+        sys.executable, script, "local[2]", str(programs.directory), SPARK_LOCAL_DIRS=str(local)
+    )
+    started(programs)
+    (left,) = scratch(local)
+    (driver,) = programs.processes(" driver")
+    os.kill(application.pid, signal.SIGSTOP)
+    os.kill(driver, signal.SIGKILL)
+    os.kill(application.pid, signal.SIGKILL)
+    application.communicate(timeout=15)
+    assert scratch(local) == [left]
+    text = (
+        "import os, sys, time\nfrom pyspark import SparkContext\nsc = SparkContext('local[1]', 'next')\n"
+        "deadline = time.monotonic() + 20\n"
+        "while os.path.exists(sys.argv[1]) and time.monotonic() < deadline: time.sleep(0.05)\n"
+        "print(os.path.exists(sys.argv[1]), sc.range(3).count())\n"
+    )
+    # One that runs keeps its own.
+    other = programs.start(sys.executable, script, "local[2]", str(programs.directory), SPARK_LOCAL_DIRS=str(local))
+    wait_until(lambda: len(set(scratch(local)) - {left}) == 1, "another driver", 20)
+    (others,) = set(scratch(local)) - {left}
+    following = programs.python(programs.script("next.py", text), str(local / left), SPARK_LOCAL_DIRS=str(local)).ok()
+    assert following.out == "False 3\n"
+    assert scratch(local) == [others]
+    other.kill()
+    other.communicate()
+
+
+def test_a_killed_executor_leaves_its_log_only(programs: Programs, own_cluster: Cluster) -> None:
+    own_cluster.start_master()
+    work_dir = own_cluster.start_worker(2)
+    application = programs.start(
+        sys.executable, programs.script("busy.py", BUSY), own_cluster.url, str(programs.directory)
+    )
+    started(programs)
+    (executor,) = [pid for pid, line in marked_processes(own_cluster.marker).items() if " executor " in line]
+    (first,) = work_dir.glob("app-*/0")
+    assert list(first.glob("executor-*"))
+    os.kill(executor, signal.SIGKILL)
+    wait_until(lambda: not list(first.glob("executor-*")), "its blocks are gone", GONE_SECONDS)
+    assert (first / "stderr").exists()
+    application.kill()
+    application.communicate()
+    assert_gone(programs, own_cluster)

@@ -9,6 +9,7 @@
 //! - [`master_url`]: `local[4]`, `spark://host:7077`
 //! - [`environment`]: `SPARK_CONF_DIR`, `spark-env.sh`
 //! - [`ports`], [`host`]: ports that may move on, and the name of this machine
+//! - [`scratch`]: directories that shall not outlive their process
 //! - [`secret`]: where the secret of a cluster is found
 
 pub mod conf;
@@ -18,6 +19,7 @@ pub mod host;
 pub mod master_url;
 pub mod ports;
 pub mod properties;
+pub mod scratch;
 pub mod secret;
 pub mod settings;
 pub mod units;

@@ -3,10 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use pyrite_conf::scratch::{self, Owner};
 use pyrite_conf::{Environment, Origin, SparkConf, load_defaults_file};
 use pyrite_proto::error::{SparkError, class};
 use pyrite_python::PythonPoolConfig;
 use serde::Deserialize;
+
+/// How the names of drivers' directories begin.
+const DIR_PREFIX: &str = "pyrite-";
 
 /// What the application says at start: one line of JSON.
 #[derive(Debug, Default, Deserialize)]
@@ -87,9 +91,14 @@ pub fn log_level(conf: &SparkConf, verbose_events: bool) -> String {
 
 /// Makes the application's directory with all that others expect in it.
 ///
+/// Directories of drivers that were killed go at this occasion.
+///
 /// # Errors
 /// When no directory of `SPARK_LOCAL_DIRS` or `spark.local.dir` can be written.
-pub fn make_local_dir(conf: &SparkConf, environment: &Environment) -> Result<PathBuf, SparkError> {
+pub fn make_local_dir(
+    conf: &SparkConf,
+    environment: &Environment,
+) -> Result<(PathBuf, Owner), SparkError> {
     use std::os::unix::fs::DirBuilderExt;
     let configured = environment
         .get("SPARK_LOCAL_DIRS")
@@ -102,7 +111,7 @@ pub fn make_local_dir(conf: &SparkConf, environment: &Environment) -> Result<Pat
         .map(str::trim)
         .filter(|base| !base.is_empty())
     {
-        let dir = Path::new(base).join(format!("pyrite-{}", uuid::Uuid::new_v4()));
+        let dir = Path::new(base).join(format!("{DIR_PREFIX}{}", uuid::Uuid::new_v4()));
         // Data of the application is nobody else's business.
         let made = std::fs::create_dir_all(base)
             .and_then(|()| std::fs::DirBuilder::new().mode(0o700).create(&dir))
@@ -117,9 +126,15 @@ pub fn make_local_dir(conf: &SparkConf, environment: &Environment) -> Result<Pat
                 ]
                 .iter()
                 .try_for_each(|sub| std::fs::create_dir(dir.join(sub)))
-            });
+            })
+            .and_then(|()| scratch::own(&dir));
         match made {
-            Ok(()) => return Ok(dir),
+            Ok(owner) => {
+                let base = PathBuf::from(base);
+                // Nobody waits for it, and it may be much.
+                std::thread::spawn(move || scratch::sweep(&base, DIR_PREFIX));
+                return Ok((dir, owner));
+            }
             Err(error) => problem = format!("{}: {error}", dir.display()),
         }
     }
@@ -256,7 +271,7 @@ mod tests {
         let base = tempfile::tempdir().unwrap();
         let mut conf = SparkConf::new();
         conf.set("spark.local.dir", base.path().display().to_string());
-        let dir = make_local_dir(&conf, &Environment::default()).unwrap();
+        let (dir, _owner) = make_local_dir(&conf, &Environment::default()).unwrap();
         assert!(dir.starts_with(base.path()) && dir.join("broadcast").is_dir());
         let mode = std::fs::metadata(&dir).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o700);

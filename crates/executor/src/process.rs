@@ -3,6 +3,7 @@
 use std::io::Read;
 use std::sync::Arc;
 
+use pyrite_conf::scratch::{self, Owner};
 use pyrite_proto::error::SparkError;
 use pyrite_python::{PythonPoolConfig, PythonWorkerPool, TaskServices};
 use pyrite_runtime::blocks::MemoryDiskBlockStore;
@@ -14,6 +15,9 @@ use crate::ExecutorOptions;
 use crate::driver_files::RemoteDriverFiles;
 use crate::driver_link::{DriverLink, RemoteReports};
 use crate::engine::Engine;
+
+/// How the names of executors' directories begin; their worker looks for it, too.
+const DIR_PREFIX: &str = "executor-";
 
 /// Why an executor could not run, or had to end.
 #[derive(Debug, thiserror::Error)]
@@ -46,7 +50,7 @@ pub enum ExecutorError {
 /// # Errors
 /// When the executor could not start, or its engine broke down.
 pub async fn run(options: ExecutorOptions) -> Result<(), ExecutorError> {
-    let local_dir = local_dir(&options)?;
+    let (local_dir, _owner) = local_dir(&options)?;
     let python = Arc::new(PythonWorkerPool::new(python_config(
         &options,
         local_dir.path(),
@@ -111,7 +115,8 @@ async fn serve(
     result
 }
 
-fn local_dir(options: &ExecutorOptions) -> Result<tempfile::TempDir, ExecutorError> {
+/// Makes the directory of an executor. Those of executors that were killed go at this occasion.
+fn local_dir(options: &ExecutorOptions) -> Result<(tempfile::TempDir, Owner), ExecutorError> {
     let parent = options.local_dir.as_ref().unwrap_or(&options.work_dir);
     let failed = |source| ExecutorError::Directory {
         path: parent.display().to_string(),
@@ -119,10 +124,15 @@ fn local_dir(options: &ExecutorOptions) -> Result<tempfile::TempDir, ExecutorErr
     };
     std::fs::create_dir_all(&options.work_dir).map_err(failed)?;
     std::fs::create_dir_all(parent).map_err(failed)?;
-    tempfile::Builder::new()
-        .prefix("executor-")
+    let dir = tempfile::Builder::new()
+        .prefix(DIR_PREFIX)
         .tempdir_in(parent)
-        .map_err(failed)
+        .map_err(failed)?;
+    let owner = scratch::own(dir.path()).map_err(failed)?;
+    let parent = parent.clone();
+    // Nobody waits for it, and it may be much.
+    std::thread::spawn(move || scratch::sweep(&parent, DIR_PREFIX));
+    Ok((dir, owner))
 }
 
 fn python_config(options: &ExecutorOptions, local_dir: &std::path::Path) -> PythonPoolConfig {

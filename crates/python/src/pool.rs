@@ -7,6 +7,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use pyrite_conf::scratch::{self, Owner};
 use pyrite_proto::core::PythonFunction;
 use pyrite_proto::error::SparkError;
 use tracing::{debug, warn};
@@ -20,6 +21,7 @@ use crate::worker::PythonWorker;
 
 /// A Unix socket's path holds at most 107 bytes; `/py-XXXXXX/.<uuid>.sock` takes 53 of them.
 const MAX_SOCKET_DIR_BYTES: usize = 54;
+const SOCKET_DIR_PREFIX: &str = "py-";
 
 /// Starts Python workers, keeps idle ones and ends them all when it is dropped.
 ///
@@ -37,7 +39,7 @@ pub struct PythonWorkerPool {
 struct Inner {
     config: PythonPoolConfig,
     /// Holds the daemons' sockets; `Err` says why it could not be made.
-    sockets: Result<tempfile::TempDir, String>,
+    sockets: Result<SocketDir, String>,
     slots: Mutex<HashMap<WorkerSpec, Arc<Slot>>>,
     sweeping: AtomicBool,
 }
@@ -297,11 +299,29 @@ impl Slot {
     }
 }
 
-fn socket_dir(work_dir: &Path) -> std::io::Result<tempfile::TempDir> {
+/// A directory for sockets, which the next process removes if this one cannot.
+#[derive(Debug)]
+struct SocketDir {
+    dir: tempfile::TempDir,
+    _owner: Owner,
+}
+
+impl SocketDir {
+    fn path(&self) -> &Path {
+        self.dir.path()
+    }
+}
+
+fn socket_dir(work_dir: &Path) -> std::io::Result<SocketDir> {
     let mut parent: PathBuf = work_dir.to_owned();
     if parent.as_os_str().len() > MAX_SOCKET_DIR_BYTES || std::fs::create_dir_all(&parent).is_err()
     {
         parent = std::env::temp_dir();
+        scratch::sweep(&parent, SOCKET_DIR_PREFIX);
     }
-    tempfile::Builder::new().prefix("py-").tempdir_in(parent)
+    let dir = tempfile::Builder::new()
+        .prefix(SOCKET_DIR_PREFIX)
+        .tempdir_in(parent)?;
+    let owner = scratch::own(dir.path())?;
+    Ok(SocketDir { dir, _owner: owner })
 }

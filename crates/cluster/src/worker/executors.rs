@@ -9,6 +9,7 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use parking_lot::Mutex;
+use pyrite_conf::scratch;
 use pyrite_proto::cluster::{ExecutorState, ExecutorStateChanged, LaunchExecutor, RunningExecutor};
 use pyrite_ui::worker::{ExecutorRow, WorkerPage, WorkerSource};
 use std::os::unix::process::ExitStatusExt;
@@ -127,6 +128,11 @@ impl Executors {
             }
         };
         info!(app_id = %key.0, executor_id = %key.1, state = state.as_str_name(), message, "executor finished");
+        // A killed executor leaves its blocks and shuffle data; its output stays to be read.
+        let leftovers = tokio::task::spawn_blocking(move || scratch::sweep(&dir, "executor-"));
+        if let Err(error) = leftovers.await {
+            warn!(%error, "the clean-up after an executor broke off");
+        }
         {
             let mut inner = self.inner.lock();
             inner.running.remove(&key);
