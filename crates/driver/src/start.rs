@@ -61,7 +61,7 @@ pub async fn start(request: StartRequest) -> Result<Driver, SparkError> {
     let conf = settings::resolve(&request)?;
     let master = conf.get_or("spark.master", "local[*]").to_owned();
     let parsed = MasterUrl::parse(&master).map_err(|e| SparkError::other(e.to_string()))?;
-    let local_dir = settings::make_local_dir(&conf, &environment)?;
+    let (local_dir, owner) = settings::make_local_dir(&conf, &environment)?;
     let guard = RemoveOnFailure::new(local_dir.clone());
     let level = settings::log_level(&conf, request.verbose_events);
     crate::logging::start(&level, &local_dir.join("driver.log"))
@@ -81,7 +81,10 @@ pub async fn start(request: StartRequest) -> Result<Driver, SparkError> {
         jobs: Arc::default(),
     };
     let engine = match parsed {
-        MasterUrl::Local { threads, .. } => parts.local(threads)?,
+        MasterUrl::Local {
+            threads,
+            max_failures,
+        } => parts.local(threads, max_failures)?,
         other => parts.cluster(&other).await?,
     };
     let application = parts.application(engine, &conf, started)?;
@@ -90,6 +93,8 @@ pub async fn start(request: StartRequest) -> Result<Driver, SparkError> {
     let token = hex::encode(rand::random::<[u8; 32]>());
     let server = serve(&application, listener, &token);
     guard.keep();
+    // Until the process ends.
+    std::mem::forget(owner);
     let answer = answer(&application, &master, address, &token);
     debug!(
         millis = started.elapsed().as_millis() as u64,
@@ -166,7 +171,7 @@ pub(crate) struct Engine {
 
 impl Parts<'_> {
     /// Everything inside this process.
-    fn local(&self, threads: usize) -> Result<Engine, SparkError> {
+    fn local(&self, threads: usize, max_failures: usize) -> Result<Engine, SparkError> {
         let since_epoch = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
@@ -180,6 +185,7 @@ impl Parts<'_> {
         let runtime = LocalRuntime::new(LocalOptions {
             app_id: app_id.clone(),
             threads,
+            max_failures,
             memory_bytes: memory / 100 * OPERATOR_MEMORY_PERCENT,
             block_memory_bytes: memory / 100 * BLOCK_MEMORY_PERCENT,
             local_dir: self.local_dir.to_owned(),

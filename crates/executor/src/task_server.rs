@@ -14,17 +14,18 @@ use ballista_core::serde::protobuf::executor_grpc_server::ExecutorGrpc;
 use ballista_core::serde::protobuf::scheduler_grpc_client::SchedulerGrpcClient;
 use ballista_core::serde::protobuf::{
     CancelTasksParams, CancelTasksResult, ExecutorRegistration, ExecutorStatus, FailedTask,
-    HeartBeatParams, LaunchMultiTaskParams, LaunchMultiTaskResult, LaunchTaskParams,
+    HeartBeatParams, IoError, LaunchMultiTaskParams, LaunchMultiTaskResult, LaunchTaskParams,
     LaunchTaskResult, MultiTaskDefinition, RegisterExecutorParams, RemoveJobDataParams,
     RemoveJobDataResult, ShuffleWritePartition, StopExecutorParams, StopExecutorResult,
-    SuccessfulTask, TaskStatus, UpdateTaskStatusParams, executor_status, task_status,
+    SuccessfulTask, TaskStatus, UpdateTaskStatusParams, executor_status, failed_task, task_status,
 };
 use ballista_core::serde::scheduler::from_proto::get_task_definition_vec;
 use ballista_core::serde::scheduler::{TaskDefinition, TaskKey};
 use ballista_executor::execution_engine::{ExecutionEngine, QueryStageExecutor};
 use ballista_executor::executor::Executor;
 use datafusion::execution::TaskContext;
-use pyrite_python::TaskPartitions;
+use pyrite_proto::attempt::FailedAttempt;
+use pyrite_python::{AttemptNumber, TaskPartitions};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tonic::transport::Channel;
@@ -122,6 +123,7 @@ impl TaskRunner {
         };
         let name = format!("{}/{}/{}", task.job_id, task.stage_id, task.task_id);
         tracing::debug!(task = name, partitions = ?task.global_output_partition_ids, "task started");
+        let attempt = self.attempt(&task);
         let outcome = match self.execute(task).await {
             Ok((stage, partitions)) => {
                 status.metrics = stage
@@ -142,7 +144,7 @@ impl TaskRunner {
                 task_status::Status::Successful(successful)
             }
             Err(error) => {
-                let failed = FailedTask::from(error);
+                let failed = failed_attempt(error, &attempt);
                 tracing::info!(
                     task = name,
                     took_millis,
@@ -155,6 +157,24 @@ impl TaskRunner {
         status
     }
 
+    /// What to call this attempt if it fails.
+    fn attempt(&self, task: &TaskDefinition) -> FailedAttempt {
+        let metadata = &self.executor.metadata;
+        FailedAttempt {
+            // Plans are scheduled one partition a task.
+            partition: task
+                .global_output_partition_ids
+                .first()
+                .copied()
+                .unwrap_or_default(),
+            stage_attempt: task.stage_attempt_num,
+            attempt: task.task_attempt_num,
+            task_id: task.task_id,
+            executor_id: metadata.id.clone(),
+            host: metadata.host.clone().unwrap_or_default(),
+        }
+    }
+
     async fn execute(
         &self,
         task: TaskDefinition,
@@ -165,7 +185,8 @@ impl TaskRunner {
         let session_config = task
             .session_config
             .clone()
-            .with_extension(Arc::new(TaskPartitions(numbers)));
+            .with_extension(Arc::new(TaskPartitions(numbers)))
+            .with_extension(Arc::new(AttemptNumber(task.task_attempt_num)));
         let stage = self.engine.create_query_stage_exec(
             task.job_id.clone(),
             task.stage_id,
@@ -401,6 +422,20 @@ impl TaskServer {
         }
         Ok(())
     }
+}
+
+/// A failure as the scheduler shall treat it: as in Spark, any task is tried again up to
+/// `spark.task.maxFailures` times, whatever it failed with. Ballista would only do so after trouble
+/// with disk or network, so everything that is not about the input's whereabouts is called that.
+fn failed_attempt(error: BallistaError, attempt: &FailedAttempt) -> FailedTask {
+    let mut failed = FailedTask::from(error);
+    if let Some(failed_task::FailedReason::ExecutionError(_)) = failed.failed_reason {
+        failed.retryable = true;
+        failed.count_to_failures = true;
+        failed.failed_reason = Some(failed_task::FailedReason::IoError(IoError {}));
+        failed.error = attempt.mark(&failed.error);
+    }
+    failed
 }
 
 fn failures_of(tasks: &MultiTaskDefinition) -> Vec<TaskStatus> {

@@ -5,8 +5,10 @@
 //! - [`exec`]: executors to their driver, and errors as values
 //! - [`connect`]: Spark Connect's messages and the server trait generated over them
 //! - [`error`]: the one error type that reaches Python users
+//! - [`attempt`]: what failed attempts of tasks are called
 //! - [`auth`]: bearer tokens on gRPC
 
+pub mod attempt;
 pub mod auth;
 pub mod error;
 

@@ -15,6 +15,14 @@ pub fn internal(message: impl Into<String>) -> SparkError {
     SparkError::new(class::SPARK, "INTERNAL_ERROR", "XX000", message)
 }
 
+/// The [`SparkError`] that an engine error carries, if that is what it is at its root.
+pub(crate) fn find_spark_error(error: &DataFusionError) -> Option<SparkError> {
+    match error.find_root() {
+        DataFusionError::External(source) => source.downcast_ref::<SparkError>().cloned(),
+        _ => None,
+    }
+}
+
 /// Takes the [`SparkError`] out of a DataFusion error, or makes one of its text.
 pub fn to_spark_error(error: &DataFusionError) -> SparkError {
     match error.find_root() {

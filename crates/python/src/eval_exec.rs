@@ -18,6 +18,7 @@ use pyrite_proto::core::PythonFunction;
 use pyrite_proto::error::SparkError;
 
 use crate::arrow_io::{ArrowSettings, runner_conf};
+use crate::attempts::AttemptNumber;
 use crate::errors::external;
 use crate::eval_io::{Arguments, ArrowArguments, PickledArguments, ResultSink};
 use crate::services::{TaskServices, global_partition};
@@ -221,6 +222,7 @@ impl ExecutionPlan for PythonEvalExec {
             job_id: self.job_id,
             operator_id: self.operator_id,
             partition: number,
+            attempt: AttemptNumber::of(&context),
             eval_type: first.eval_type,
             function: merged_function(&self.calls),
             runner_conf: runner_conf(&self.conf),

@@ -20,6 +20,7 @@ use datafusion::physical_plan::{
 use pyrite_proto::error::SparkError;
 
 use crate::arrow_io::{ArrowSettings, runner_conf};
+use crate::attempts::AttemptNumber;
 use crate::batches_io::{AggregateSink, GroupEncoder, StructSink};
 use crate::errors::{external, internal};
 use crate::eval_exec::merged_function;
@@ -222,6 +223,7 @@ impl ExecutionPlan for PythonGroupMapExec {
             job_id: self.job_id,
             operator_id: self.operator_id,
             partition: global_partition(&context, partition),
+            attempt: AttemptNumber::of(&context),
             eval_type,
             function: merged_function(&self.calls),
             runner_conf: runner_conf(&self.conf),

@@ -10,6 +10,7 @@
 //! - [`PythonGroupMapExec`]: `applyInPandas`, `applyInArrow` and grouped aggregates
 
 mod arrow_io;
+mod attempts;
 mod batches_io;
 pub mod codec;
 mod daemon;
@@ -33,6 +34,7 @@ mod udf;
 mod warm;
 mod worker;
 
+pub use attempts::{AttemptNumber, LocalAttempts};
 pub use errors::{internal, to_spark_error};
 pub use eval_exec::PythonEvalExec;
 pub use group_exec::PythonGroupMapExec;

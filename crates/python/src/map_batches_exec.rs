@@ -16,6 +16,7 @@ use datafusion::physical_plan::{
 };
 
 use crate::arrow_io::{ArrowSettings, runner_conf};
+use crate::attempts::AttemptNumber;
 use crate::batches_io::{StructEncoder, StructSink, struct_function};
 use crate::services::{TaskServices, global_partition};
 use crate::task::{PythonTask, run};
@@ -149,6 +150,7 @@ impl ExecutionPlan for PythonMapBatchesExec {
             job_id: self.job_id,
             operator_id: self.operator_id,
             partition: global_partition(&context, partition),
+            attempt: AttemptNumber::of(&context),
             eval_type: self.udf.eval_type,
             function: self.udf.function.clone(),
             runner_conf: runner_conf(&self.conf),

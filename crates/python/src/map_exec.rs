@@ -14,6 +14,7 @@ use datafusion::physical_plan::{
 };
 use pyrite_proto::core::PythonFunction;
 
+use crate::attempts::AttemptNumber;
 use crate::frames::frame_schema;
 use crate::services::{TaskServices, global_partition};
 use crate::task::{PythonTask, run};
@@ -131,8 +132,11 @@ impl ExecutionPlan for PythonMapExec {
     ) -> Result<SendableRecordBatchStream> {
         let services = TaskServices::of(&context)?;
         let number = global_partition(&context, partition);
+        let task = PythonTask {
+            attempt: AttemptNumber::of(&context),
+            ..PythonTask::over_frames(&self.function, self.job_id, self.operator_id, number)
+        };
         let input = self.input.execute(partition, context)?;
-        let task = PythonTask::over_frames(&self.function, self.job_id, self.operator_id, number);
         Ok(run(
             services,
             task,

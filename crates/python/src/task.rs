@@ -46,6 +46,8 @@ pub struct PythonTask {
     pub operator_id: i64,
     /// Partition that the task computes.
     pub partition: usize,
+    /// Which attempt of the task this is, from 0.
+    pub attempt: usize,
     /// How the worker reads, calls and writes.
     pub eval_type: EvalType,
     /// Interpreter, files, broadcasts and environment of the function.
@@ -72,6 +74,7 @@ impl PythonTask {
             job_id,
             operator_id,
             partition,
+            attempt: 0,
             eval_type: EvalType::NonUdf,
             function: function.clone(),
             runner_conf: BTreeMap::new(),
@@ -122,7 +125,7 @@ impl PythonTask {
             "isBarrier": false,
             "stageId": self.job_id,
             "partitionId": self.partition,
-            "attemptNumber": 0,
+            "attemptNumber": self.attempt,
             "taskAttemptId": NEXT_ATTEMPT_ID.fetch_add(1, Ordering::Relaxed),
             "cpus": 1,
             "resources": {},

@@ -49,7 +49,7 @@ impl std::error::Error for Sealed {}
 
 /// Makes an error for Ballista to carry. What Ballista can heal by itself (a lost shuffle
 /// file, trouble with disk or network, a cancelled task) stays as it is, so that it still
-/// recognises it; everything else would fail again and is not retried.
+/// recognises it.
 pub fn seal(error: DataFusionError) -> DataFusionError {
     if heals_by_retry(&error) {
         return error;

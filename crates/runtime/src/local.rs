@@ -5,15 +5,16 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use dashmap::DashMap;
+use datafusion::arrow::array::RecordBatch;
 use datafusion::common::{DataFusionError, Result};
 use datafusion::execution::TaskContext;
 use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use datafusion::prelude::SessionConfig;
-use futures::StreamExt;
+use futures::{StreamExt, TryStreamExt};
 use pyrite_proto::error::SparkError;
-use pyrite_python::PythonWorkerPool;
-use pyrite_python::{TaskReports, TaskServices};
+use pyrite_python::{LocalAttempts, PythonWorkerPool, TaskReports, TaskServices};
 use tokio::sync::{Semaphore, broadcast, mpsc, watch};
 use tokio::task::JoinSet;
 
@@ -30,6 +31,8 @@ pub struct LocalOptions {
     pub app_id: String,
     /// Task slots: partitions computed at the same time.
     pub threads: usize,
+    /// Attempts of a task before its job fails: `F` of `local[N,F]`, else 1.
+    pub max_failures: usize,
     /// Memory that operators share before they spill, in bytes.
     pub memory_bytes: usize,
     /// Memory for persisted partitions, in bytes.
@@ -45,6 +48,7 @@ pub struct LocalOptions {
 /// Runs plans with DataFusion in this process, a bounded number of partitions at a time.
 pub struct LocalRuntime {
     threads: usize,
+    max_failures: usize,
     slots: Arc<Semaphore>,
     services: Arc<TaskServices>,
     reports: Arc<OnceReports>,
@@ -76,6 +80,7 @@ impl LocalRuntime {
         let threads = options.threads.max(1);
         Ok(Self {
             threads,
+            max_failures: options.max_failures.max(1),
             slots: Arc::new(Semaphore::new(threads)),
             config: session::local_config(threads, services.clone()),
             runtime_env: session::runtime_env(options.memory_bytes, &options.local_dir)
@@ -96,12 +101,17 @@ impl Runtime for LocalRuntime {
         let (events, receiver) = mpsc::channel(2 * self.threads);
         let (cancel, cancelled) = watch::channel(false);
         self.jobs.insert(job.job_id, cancel);
+        let attempts = LocalAttempts {
+            job_id: job.job_id,
+            max_failures: self.max_failures,
+        };
         let context = Arc::new(
             TaskContext::default()
-                .with_session_config(self.config.clone())
+                .with_session_config(self.config.clone().with_extension(Arc::new(attempts)))
                 .with_runtime(self.runtime_env.clone()),
         );
         let run = RunningJob {
+            attempts,
             plan,
             partitions,
             context,
@@ -224,6 +234,7 @@ impl Drop for JobEnd {
 }
 
 struct RunningJob {
+    attempts: LocalAttempts,
     plan: Arc<dyn ExecutionPlan>,
     partitions: usize,
     context: Arc<TaskContext>,
@@ -255,6 +266,7 @@ impl RunningJob {
             .map_err(to_spark_error)?;
         // Dropping the set, on the first error or on cancellation, ends the other tasks.
         let mut tasks = JoinSet::new();
+        let repeatable = is_repeatable(&self.plan);
         for partition in 0..self.partitions {
             let slot = tokio::select! {
                 slot = self.slots.clone().acquire_owned() => {
@@ -268,9 +280,17 @@ impl RunningJob {
             let plan = self.plan.clone();
             let context = self.context.clone();
             let events = self.events.clone();
+            let attempts = LocalAttempts {
+                max_failures: if repeatable {
+                    self.attempts.max_failures
+                } else {
+                    1
+                },
+                ..self.attempts
+            };
             tasks.spawn(async move {
                 let _slot = slot;
-                compute_partition(plan, partition, context, events).await
+                compute_partition(plan, partition, attempts, context, events).await
             });
         }
         while let Some(done) = tasks.join_next().await {
@@ -280,25 +300,59 @@ impl RunningJob {
     }
 }
 
+/// Whether a partition of a plan can be computed a second time. The exchanges of DataFrames give
+/// each partition away once.
+fn is_repeatable(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    !plan.is::<RepartitionExec>() && plan.children().into_iter().all(is_repeatable)
+}
+
 async fn compute_partition(
     plan: Arc<dyn ExecutionPlan>,
     partition: usize,
+    attempts: LocalAttempts,
     context: Arc<TaskContext>,
     events: mpsc::Sender<Event>,
 ) -> Result<()> {
-    let mut batches = plan.execute(partition, context)?;
-    let gone = || DataFusionError::External(Box::new(cancelled_error()));
-    while let Some(batch) = batches.next().await {
-        let batch = batch?;
-        if batch.num_rows() > 0 {
-            let event = JobEvent::Batch { partition, batch };
-            events.send(Ok(event)).await.map_err(|_| gone())?;
+    let open = |context| plan.execute(partition, context);
+    if attempts.max_failures > 1 {
+        // What a failed attempt has sent could not be taken back.
+        let collect = |context| {
+            let batches = open(context);
+            async move { batches?.try_collect::<Vec<_>>().await }
+        };
+        for batch in attempts.run(partition, &context, collect).await? {
+            send_batch(&events, partition, batch).await?;
         }
+    } else {
+        let stream = |context| {
+            let (batches, events) = (open(context), &events);
+            async move {
+                let mut batches = batches?;
+                while let Some(batch) = batches.next().await.transpose()? {
+                    send_batch(events, partition, batch).await?;
+                }
+                Ok(())
+            }
+        };
+        attempts.run(partition, &context, stream).await?;
     }
-    events
-        .send(Ok(JobEvent::PartitionDone(partition)))
-        .await
-        .map_err(|_| gone())
+    send(&events, JobEvent::PartitionDone(partition)).await
+}
+
+async fn send_batch(
+    events: &mpsc::Sender<Event>,
+    partition: usize,
+    batch: RecordBatch,
+) -> Result<()> {
+    if batch.num_rows() == 0 {
+        return Ok(());
+    }
+    send(events, JobEvent::Batch { partition, batch }).await
+}
+
+async fn send(events: &mpsc::Sender<Event>, event: JobEvent) -> Result<()> {
+    let gone = |_| DataFusionError::External(Box::new(cancelled_error()));
+    events.send(Ok(event)).await.map_err(gone)
 }
 
 fn task_result(done: Result<Result<()>, tokio::task::JoinError>) -> Result<(), SparkError> {

@@ -27,6 +27,7 @@ impl TaskReports for NoReports {
 fn runtime(dir: &tempfile::TempDir, threads: usize) -> LocalRuntime {
     LocalRuntime::new(LocalOptions {
         app_id: "app-test".into(),
+        max_failures: 1,
         threads,
         memory_bytes: 256 << 20,
         block_memory_bytes: 64 << 20,

@@ -11,8 +11,8 @@ use datafusion::physical_plan::{
     ReplaceChildrenOptions,
 };
 use futures::{StreamExt, TryStreamExt, stream};
-use pyrite_python::TaskServices;
 use pyrite_python::frames::{frame_column, frame_schema};
+use pyrite_python::{LocalAttempts, TaskServices};
 use tokio::task::JoinSet;
 
 use super::shuffle::split_target;
@@ -160,15 +160,23 @@ async fn run_map_tasks(
     let at_once = context.session_config().target_partitions().max(1);
     let mut spools: Vec<Option<Spool>> = (0..count).map(|_| None).collect();
     let mut waiting = 0..count;
+    let attempts = LocalAttempts::of(&context);
     let mut running = JoinSet::new();
     loop {
         while running.len() < at_once {
             let Some(partition) = waiting.next() else {
                 break;
             };
-            let writer = SpoolWriter::new(targets, Arc::clone(&budget), &dir);
-            let frames = input.execute(partition, Arc::clone(&context))?;
-            running.spawn(async move { (partition, run_map_task(frames, targets, writer).await) });
+            let (input, context) = (Arc::clone(&input), Arc::clone(&context));
+            let (budget, dir) = (Arc::clone(&budget), dir.clone());
+            running.spawn(async move {
+                let task = |context| {
+                    let writer = SpoolWriter::new(targets, Arc::clone(&budget), &dir);
+                    let frames = input.execute(partition, context);
+                    async move { run_map_task(frames?, targets, writer).await }
+                };
+                (partition, attempts.run(partition, &context, task).await)
+            });
         }
         match running.join_next().await {
             Some(Ok((partition, spool))) => spools[partition] = Some(spool?),

@@ -6,10 +6,10 @@ use ballista_core::JobId;
 use ballista_core::serde::protobuf::job_status::Status;
 use ballista_core::serde::protobuf::{JobStatus, PartitionLocation};
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
+use pyrite_proto::attempt::FailedAttempt;
 use pyrite_proto::error::SparkError;
 use tokio::sync::{mpsc, watch};
 
-use super::leaves::slice_leaves;
 use super::numbers::number_partitions;
 use super::results::{Events, FetchError};
 use super::scheduler::Scheduler;
@@ -33,7 +33,6 @@ pub(super) async fn start(
     job: JobRequest,
 ) -> Result<JobStream, SparkError> {
     let plan = pyrite_rdd::prepare_cluster(job.plan)
-        .and_then(slice_leaves)
         .and_then(number_partitions)
         .map_err(to_spark_error)?;
     let (events, receiver) = mpsc::channel(EVENT_BUFFER);
@@ -125,7 +124,7 @@ impl RunningJob {
                 }
                 Some(Status::Failed(failed)) => {
                     submission.end().await;
-                    return Err(failure(&failed.error));
+                    return Err(failure(self.job_id, &failed.error));
                 }
                 Some(Status::Queued(_) | Status::Running(_)) | None => {}
             }
@@ -135,8 +134,12 @@ impl RunningJob {
 }
 
 /// The error that a job failed with. Ballista wraps texts of its own around ours.
-fn failure(text: &str) -> SparkError {
-    unseal(text).unwrap_or_else(|| {
+fn failure(job_id: i64, text: &str) -> SparkError {
+    let error = unseal(text).map(|error| match FailedAttempt::find(text) {
+        Some(attempt) => attempt.ends_job(job_id, error),
+        None => error,
+    });
+    error.unwrap_or_else(|| {
         if text.trim() == "Cancelled" {
             cancelled_error()
         } else {
@@ -183,8 +186,8 @@ mod tests {
 
     #[test]
     fn a_failure_of_ballistas_own_keeps_its_text() {
-        let error = failure("Job failed due to stage 1 failed: no space\n");
+        let error = failure(0, "Job failed due to stage 1 failed: no space\n");
         assert!(error.message.contains("no space"), "{error}");
-        assert_eq!(failure("Cancelled"), cancelled_error());
+        assert_eq!(failure(0, "Cancelled"), cancelled_error());
     }
 }

@@ -10,7 +10,6 @@
 //! - [`results`]: fetching rows from executors
 //! - [`stages`]: what happens to a job's stages
 //! - [`connections`]: kept connections to executors
-//! - [`leaves`]: leaves of plans that Ballista cannot slice
 //! - [`numbers`]: partition numbers for functions of DataFrames
 //! - [`network`]: channels and listeners without Nagle's delay, and the secret on them
 
@@ -18,7 +17,6 @@ pub mod connections;
 mod executor_calls;
 mod job;
 mod job_ids;
-pub(crate) mod leaves;
 pub mod network;
 pub(crate) mod numbers;
 mod placement;

@@ -1,6 +1,6 @@
 //! Fetching the rows of a finished job from the executors that hold them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use ballista_core::client_pool::BallistaClientPool;
@@ -8,9 +8,11 @@ use ballista_core::error::BallistaError;
 use ballista_core::extension::{BallistaConfigGrpcEndpoint, SessionConfigExt};
 use ballista_core::serde::protobuf::PartitionLocation;
 use ballista_core::utils::GrpcClientConfig;
+use datafusion::arrow::array::RecordBatch;
 use datafusion::common::DataFusionError;
 use datafusion::prelude::SessionConfig;
-use futures::{StreamExt, TryStreamExt};
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use pyrite_proto::error::SparkError;
 use tokio::sync::mpsc;
 
@@ -21,6 +23,8 @@ use crate::error::{from_ballista, to_spark_error};
 
 /// Partitions that are fetched at the same time.
 const CONCURRENT_FETCHES: usize = 8;
+/// Batches of each of them that may wait.
+const BATCHES_AHEAD: usize = 2;
 
 pub(super) type Events = mpsc::Sender<Result<JobEvent, SparkError>>;
 
@@ -43,6 +47,38 @@ pub(super) enum FetchError {
     NoReader,
 }
 
+/// Passes on one partition while the fetches go on.
+async fn pass_on(
+    partition: usize,
+    fetched: &mut mpsc::Receiver<Result<RecordBatch, SparkError>>,
+    fetches: &mut FuturesUnordered<impl Future<Output = ()>>,
+    events: &Events,
+) -> Result<(), FetchError> {
+    let mut sent = false;
+    loop {
+        let batch = tokio::select! {
+            batch = fetched.recv() => batch,
+            Some(()) = fetches.next() => continue,
+        };
+        let event = match batch {
+            None => JobEvent::PartitionDone(partition),
+            Some(Ok(batch)) if batch.num_rows() == 0 => continue,
+            Some(Ok(batch)) => JobEvent::Batch { partition, batch },
+            Some(Err(error)) if sent => return Err(FetchError::Broken(error)),
+            Some(Err(error)) => return Err(FetchError::Lost(error)),
+        };
+        let is_done = matches!(event, JobEvent::PartitionDone(_));
+        sent = true;
+        events
+            .send(Ok(event))
+            .await
+            .map_err(|_| FetchError::NoReader)?;
+        if is_done {
+            return Ok(());
+        }
+    }
+}
+
 impl Fetcher {
     pub fn new(config: &SessionConfig, secret: &Secret) -> Self {
         Self {
@@ -52,8 +88,11 @@ impl Fetcher {
         }
     }
 
-    /// Passes on the partitions that `pending` marks and unmarks those that are complete.
-    /// Stops at the first that cannot be fetched.
+    /// Passes on the partitions that `pending` marks, in their order, and unmarks those that are
+    /// complete. Stops at the first that cannot be fetched.
+    ///
+    /// Some partitions are fetched ahead, each a few batches far: readers want them in order, and
+    /// what comes earlier would wait in this process.
     pub async fn fetch(
         &self,
         locations: Vec<PartitionLocation>,
@@ -69,66 +108,47 @@ impl Fetcher {
             by_partition.entry(partition).or_default().push(location);
         }
         let wanted: Vec<usize> = (0..pending.len()).filter(|p| pending[*p]).collect();
-        // A partition without rows has no location.
-        let mut fetches = futures::stream::iter(wanted)
-            .map(|partition| {
+        let mut wanted = wanted.into_iter();
+        let mut fetches = FuturesUnordered::new();
+        let mut ahead = VecDeque::new();
+        loop {
+            while ahead.len() < CONCURRENT_FETCHES
+                && let Some(partition) = wanted.next()
+            {
+                // A partition without rows has no location.
                 let locations = by_partition.remove(&partition).unwrap_or_default();
-                self.fetch_partition(partition, locations, events)
-            })
-            .buffer_unordered(CONCURRENT_FETCHES);
-        while let Some(partition) = fetches.try_next().await? {
+                let (batches, fetched) = mpsc::channel(BATCHES_AHEAD);
+                fetches.push(self.fetch_partition(locations, batches));
+                ahead.push_back((partition, fetched));
+            }
+            let Some((partition, mut fetched)) = ahead.pop_front() else {
+                return Ok(());
+            };
+            pass_on(partition, &mut fetched, &mut fetches, events).await?;
             pending[partition] = false;
         }
-        Ok(())
     }
 
+    /// Reads a partition into `batches`, its error last.
     async fn fetch_partition(
         &self,
-        partition: usize,
         locations: Vec<PartitionLocation>,
-        events: &Events,
-    ) -> Result<usize, FetchError> {
-        let mut sent = false;
+        batches: mpsc::Sender<Result<RecordBatch, SparkError>>,
+    ) {
         for location in locations {
-            self.fetch_location(partition, location, events, &mut sent)
-                .await?;
-        }
-        events
-            .send(Ok(JobEvent::PartitionDone(partition)))
-            .await
-            .map_err(|_| FetchError::NoReader)?;
-        Ok(partition)
-    }
-
-    async fn fetch_location(
-        &self,
-        partition: usize,
-        location: PartitionLocation,
-        events: &Events,
-        sent: &mut bool,
-    ) -> Result<(), FetchError> {
-        let failed = |sent: bool, error: SparkError| {
-            if sent {
-                FetchError::Broken(error)
-            } else {
-                FetchError::Lost(error)
-            }
-        };
-        let mut batches = self
-            .open(location)
-            .await
-            .map_err(|error| failed(*sent, from_ballista(&error)))?;
-        loop {
-            match batches.next().await {
-                None => return Ok(()),
-                Some(Err(error)) => return Err(failed(*sent, to_spark_error(error))),
-                Some(Ok(batch)) if batch.num_rows() == 0 => {}
-                Some(Ok(batch)) => {
-                    *sent = true;
-                    events
-                        .send(Ok(JobEvent::Batch { partition, batch }))
-                        .await
-                        .map_err(|_| FetchError::NoReader)?;
+            let mut rows = match self.open(location).await {
+                Ok(rows) => rows,
+                Err(error) => {
+                    // Whoever has gone does not want it.
+                    let _ = batches.send(Err(from_ballista(&error))).await;
+                    return;
+                }
+            };
+            while let Some(batch) = rows.next().await {
+                let failed = batch.is_err();
+                let batch = batch.map_err(to_spark_error);
+                if batches.send(batch).await.is_err() || failed {
+                    return;
                 }
             }
         }

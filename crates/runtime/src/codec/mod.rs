@@ -10,14 +10,10 @@ use datafusion::common::{Result, internal_err};
 use datafusion::execution::TaskContext;
 use datafusion::logical_expr::{AggregateUDF, HigherOrderUDF, ScalarUDF, WindowUDF};
 use datafusion::physical_plan::ExecutionPlan;
-use datafusion_proto::physical_plan::{
-    AsExecutionPlan, PhysicalExtensionCodec, PhysicalProtoConverterExtension,
-};
-use datafusion_proto::protobuf::PhysicalPlanNode;
+use datafusion_proto::physical_plan::{PhysicalExtensionCodec, PhysicalProtoConverterExtension};
 
 pub use functions::function_registry;
 
-use crate::cluster::leaves::SlicedLeafExec;
 use crate::cluster::numbers::PartitionNumbersExec;
 
 /// Whose operator follows.
@@ -26,7 +22,6 @@ const PYTHON: u8 = 1;
 const RDD: u8 = 2;
 const OPERATORS: u8 = 3;
 const NUMBERS: u8 = 4;
-const SLICED_LEAF: u8 = 5;
 
 /// The codec for everything that a plan of ours can hold: Ballista's operators, Python's, those
 /// of RDDs, and functions by name and origin.
@@ -68,13 +63,6 @@ impl PhysicalExtensionCodec for PyriteCodec {
                 ))),
                 _ => internal_err!("partition numbers without a table"),
             },
-            Some((&SLICED_LEAF, leaf)) => {
-                let [table] = inputs else {
-                    return internal_err!("a sliced leaf without its table");
-                };
-                let leaf = PhysicalPlanNode::try_decode(leaf)?.try_into_physical_plan(ctx, self)?;
-                Ok(Arc::new(SlicedLeafExec::new(leaf, table.clone())))
-            }
             _ => internal_err!("an operator of unknown origin on the wire"),
         }
     }
@@ -96,10 +84,6 @@ impl PhysicalExtensionCodec for PyriteCodec {
             buf.extend_from_slice(&bytes);
         } else if node.is::<PartitionNumbersExec>() {
             buf.push(NUMBERS);
-        } else if let Some(sliced) = node.downcast_ref::<SlicedLeafExec>() {
-            buf.push(SLICED_LEAF);
-            let leaf = PhysicalPlanNode::try_from_physical_plan(sliced.leaf().clone(), self)?;
-            leaf.try_encode(buf)?;
         } else {
             buf.push(BALLISTA);
             self.ballista.try_encode(node, buf, converter)?;
