@@ -106,8 +106,7 @@ class DriverProcess:
             raise driver_error(f"cannot start the driver `{binary}`: {error}") from error
         _live_drivers.add(self)
         self._send(start_request(conf))
-        self._watcher = threading.Thread(target=self._watch, name="pyrite-driver-watch", daemon=True)
-        self._watcher.start()
+        threading.Thread(target=self._watch, name="pyrite-driver-watch", daemon=True).start()
 
     @property
     def pid(self) -> int:
@@ -125,12 +124,6 @@ class DriverProcess:
     def _watch(self) -> None:
         self._process.wait()
         self._ended.set()
-        directory = self._directory
-        # A driver that was killed could not do it. Its children may still write.
-        for _ in range(_REMOVE_ATTEMPTS):
-            if directory is None or not os.path.exists(directory):
-                break
-            shutil.rmtree(directory, ignore_errors=True)
 
     def handshake(self) -> Dict[str, Any]:
         """Wait until the driver is ready and return what it says about itself.
@@ -204,7 +197,15 @@ class DriverProcess:
             self._process.terminate()
             if not self._ended.wait(5.0):
                 self._process.kill()
-        self._watcher.join(5.0)
+                self._ended.wait(5.0)
+        self._remove_directory()
+
+    def _remove_directory(self) -> None:
+        # A driver that was killed could not do it. Its children may still write.
+        for _ in range(_REMOVE_ATTEMPTS):
+            if self._directory is None or not os.path.exists(self._directory):
+                return
+            shutil.rmtree(self._directory, ignore_errors=True)
 
 
 def _start_error(answer: Dict[str, Any]) -> Exception:
