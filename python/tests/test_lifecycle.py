@@ -200,21 +200,3 @@ def test_the_next_start_removes_what_a_kill_of_all_left(programs: Programs, tmp_
     assert scratch(local) == [others]
     other.kill()
     other.communicate()
-
-
-def test_a_killed_executor_leaves_its_log_only(programs: Programs, own_cluster: Cluster) -> None:
-    own_cluster.start_master()
-    work_dir = own_cluster.start_worker(2)
-    application = programs.start(
-        sys.executable, programs.script("busy.py", BUSY), own_cluster.url, str(programs.directory)
-    )
-    started(programs)
-    (executor,) = [pid for pid, line in marked_processes(own_cluster.marker).items() if " executor " in line]
-    (first,) = work_dir.glob("app-*/0")
-    assert list(first.glob("executor-*"))
-    os.kill(executor, signal.SIGKILL)
-    wait_until(lambda: not list(first.glob("executor-*")), "its blocks are gone", GONE_SECONDS)
-    assert (first / "stderr").exists()
-    application.kill()
-    application.communicate()
-    assert_gone(programs, own_cluster)
