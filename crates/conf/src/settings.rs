@@ -315,6 +315,12 @@ pub static SETTINGS: &[Setting] = &[
         "Whether the application serves its pages.",
     ),
     row(
+        "spark.ui.killEnabled",
+        Kind::Bool,
+        Some("true"),
+        "Whether the master's page ends applications.",
+    ),
+    row(
         "spark.ui.port",
         Kind::Int,
         Some("4040"),
@@ -434,6 +440,12 @@ pub static SETTINGS: &[Setting] = &[
         MILLIS,
         Some("20s"),
         "Time between two such attempts.",
+    ),
+    row(
+        "spark.pyrite.noExecutorsTimeout",
+        MILLIS,
+        Some("60s"),
+        "How long a running job waits for an executor after it has lost its last one.",
     ),
     // Memory
     row(

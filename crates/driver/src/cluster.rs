@@ -27,8 +27,6 @@ const FIRST_GRANT: Duration = Duration::from_millis(500);
 const NEXT_GRANT: Duration = Duration::from_millis(15);
 /// How often a job that has no executors says so, as in Spark.
 const STARVATION_WARNING: Duration = Duration::from_secs(15);
-/// How long jobs wait for executors after the last one was lost, beyond Spark's word for it.
-const NO_EXECUTORS_GRACE: Duration = Duration::from_secs(60);
 
 /// The application's place on a cluster.
 pub struct Cluster {
@@ -158,6 +156,9 @@ impl Parts<'_> {
         let task_max_failures = conf
             .get_unsigned::<usize>("spark.task.maxFailures")
             .map_err(|e| conf_error(&e))?;
+        let no_executors_grace = conf
+            .get_duration("spark.pyrite.noExecutorsTimeout")
+            .map_err(|e| conf_error(&e))?;
         ClusterRuntime::start(ClusterOptions {
             // The master gives the application's id only once it knows this address.
             app_id: format!("driver-{}", uuid::Uuid::new_v4()),
@@ -171,7 +172,7 @@ impl Parts<'_> {
             memory_bytes: settings::driver_memory_bytes(conf)?,
             default_parallelism: settings::default_parallelism(conf)?,
             task_max_failures: task_max_failures.max(1),
-            no_executors_grace: NO_EXECUTORS_GRACE,
+            no_executors_grace,
             services: None,
             reports: Arc::clone(&self.jobs) as _,
         })

@@ -35,6 +35,21 @@ impl Html {
         }
     }
 
+    /// A button that posts values to an address of this server.
+    pub fn button(action: &str, label: &str, values: &[(&str, &str)]) -> Self {
+        let mut html = format!("<form method=\"post\" action=\"{}\">", escape(action));
+        for (name, value) in values {
+            let _ = write!(
+                html,
+                "<input type=\"hidden\" name=\"{}\" value=\"{}\">",
+                escape(name),
+                escape(value)
+            );
+        }
+        let _ = write!(html, "<button>{}</button></form>", escape(label));
+        Self(html)
+    }
+
     /// Text in its own line breaks.
     pub fn preformatted(text: &str) -> Self {
         Self(format!("<pre>{}</pre>", escape(text)))

@@ -1,4 +1,4 @@
-//! Pages and JSON of the cluster's processes. Read-only; knows nothing of the processes themselves:
+//! Pages and JSON of the cluster's processes. Knows nothing of the processes themselves:
 //! each hands in a source of snapshots.
 //!
 //! - [`master`], [`worker`]: what their pages show, and the routes

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use axum::extract::State;
-use axum::response::Html as Page;
-use axum::routing::get;
+use axum::extract::{Form, State};
+use axum::response::{Html as Page, Redirect};
+use axum::routing::{get, post};
 use axum::{Json, Router};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::html::{Html, duration, mebibytes};
@@ -21,6 +22,8 @@ pub struct MasterPage {
     pub active: Vec<ApplicationRow>,
     /// Applications that have ended, oldest first.
     pub completed: Vec<ApplicationRow>,
+    /// Whether the page ends applications (`spark.ui.killEnabled`).
+    pub kill_enabled: bool,
 }
 
 /// One worker.
@@ -63,7 +66,7 @@ pub struct ApplicationRow {
     pub submitted_ms: i64,
     /// How long it has been there.
     pub duration_ms: i64,
-    /// WAITING, RUNNING, FINISHED or FAILED.
+    /// WAITING, RUNNING, FINISHED, FAILED or KILLED.
     pub state: &'static str,
     /// Address of its own pages; empty when it has none.
     pub web_ui_url: String,
@@ -73,15 +76,35 @@ pub struct ApplicationRow {
 pub trait MasterSource: Send + Sync + 'static {
     /// The present.
     fn page(&self) -> MasterPage;
+
+    /// Ends an application, if it is there and people may do so here.
+    fn kill_application(&self, id: &str);
 }
 
-/// Routes of the master: `/` and `/json/`.
+/// Routes of the master: `/`, `/json/`, and `/app/kill/` as Spark has it.
 pub fn routes(source: Arc<dyn MasterSource>) -> Router {
     Router::new()
         .route("/", get(page))
         .route("/json", get(as_json))
         .route("/json/", get(as_json))
+        .route("/app/kill", post(kill))
+        .route("/app/kill/", post(kill))
         .with_state(source)
+}
+
+/// What the button sends.
+#[derive(Deserialize)]
+struct Kill {
+    id: String,
+    #[serde(default)]
+    terminate: bool,
+}
+
+async fn kill(State(source): State<Arc<dyn MasterSource>>, Form(kill): Form<Kill>) -> Redirect {
+    if kill.terminate {
+        source.kill_application(&kill.id);
+    }
+    Redirect::to("/")
 }
 
 async fn as_json(State(source): State<Arc<dyn MasterSource>>) -> Json<Value> {
@@ -202,21 +225,29 @@ fn html(page: &MasterPage) -> Page<String> {
         "State",
         "Duration",
     ];
-    let rows = |applications: &mut dyn Iterator<Item = &ApplicationRow>| -> Vec<Vec<Html>> {
-        applications
-            .map(|a| {
-                vec![
-                    Html::text(&a.id),
-                    Html::link(&a.web_ui_url, &a.name),
-                    Html::text(a.cores.to_string()),
-                    Html::text(mebibytes(a.memory_per_executor_mib)),
-                    Html::text(&a.user),
-                    Html::text(a.state),
-                    Html::text(duration(a.duration_ms)),
-                ]
-            })
-            .collect()
+    let id = |a: &ApplicationRow, is_active: bool| {
+        if !is_active || !page.kill_enabled {
+            return Html::text(&a.id);
+        }
+        let values = [("id", a.id.as_str()), ("terminate", "true")];
+        Html::text(&a.id).then(&Html::button("/app/kill/", "kill", &values))
     };
+    let rows =
+        |applications: &mut dyn Iterator<Item = &ApplicationRow>, is_active| -> Vec<Vec<Html>> {
+            applications
+                .map(|a| {
+                    vec![
+                        id(a, is_active),
+                        Html::link(&a.web_ui_url, &a.name),
+                        Html::text(a.cores.to_string()),
+                        Html::text(mebibytes(a.memory_per_executor_mib)),
+                        Html::text(&a.user),
+                        Html::text(a.state),
+                        Html::text(duration(a.duration_ms)),
+                    ]
+                })
+                .collect()
+        };
     facts
         .then(&Html::table(
             "Workers",
@@ -226,12 +257,12 @@ fn html(page: &MasterPage) -> Page<String> {
         .then(&Html::table(
             "Running applications",
             &columns,
-            &rows(&mut page.active.iter()),
+            &rows(&mut page.active.iter(), true),
         ))
         .then(&Html::table(
             "Completed applications",
             &columns,
-            &rows(&mut page.completed.iter().rev()),
+            &rows(&mut page.completed.iter().rev(), false),
         ))
         .page(&format!("Master at {}", page.url))
 }

@@ -17,6 +17,7 @@ use tonic::transport::server::TcpIncoming;
 use tracing::{info, warn};
 
 use crate::error::ClusterError;
+use crate::ids::AppId;
 use crate::link;
 use crate::state::{MasterConfig, MasterEvent, MasterState};
 use service::{Service, Shell};
@@ -165,6 +166,7 @@ fn master_config(conf: &SparkConf, ready: &MasterReady) -> Result<MasterConfig, 
         spread_out,
         default_cores,
         max_executor_retries: u32::try_from(conf.get_int("spark.deploy.maxExecutorRetries")?).ok(),
+        kill_enabled: conf.get_bool("spark.ui.killEnabled")?,
         retained_applications: conf.get_unsigned("spark.deploy.retainedApplications")?,
         ..MasterConfig::default()
     })
@@ -202,5 +204,17 @@ async fn ticking(shell: Arc<Shell>, interval: std::time::Duration) {
 impl MasterSource for Shell {
     fn page(&self) -> MasterPage {
         self.with_state(|state| state.page(Instant::now(), Local::now()))
+    }
+
+    fn kill_application(&self, id: &str) {
+        if !self.with_state(MasterState::kill_enabled) {
+            warn!(app_id = id, "not killed: spark.ui.killEnabled is false");
+            return;
+        }
+        info!(app_id = id, "Received request to kill application");
+        self.apply(MasterEvent::KillApplication {
+            app_id: AppId(id.to_owned()),
+            at: Local::now(),
+        });
     }
 }

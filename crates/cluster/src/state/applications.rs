@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use chrono::{DateTime, Local};
 use pyrite_proto::cluster::{
-    ApplicationFinished, ApplicationRegistered, ExecutorState, Refused, RegisterApplication,
-    master_to_driver as to_driver, master_to_worker as to_worker,
+    ApplicationFinished, ApplicationRegistered, ApplicationRemoved, ExecutorState, Refused,
+    RegisterApplication, master_to_driver as to_driver, master_to_worker as to_worker,
 };
 
 use super::messages::{Actions, added, kill, refusal};
@@ -191,6 +191,28 @@ impl MasterState {
             return;
         };
         self.end_application(&app_id, ending, at, actions);
+        actions.push(MasterAction::Close(connection));
+    }
+
+    /// Ends an application against its will and tells it why.
+    pub(super) fn remove_application(
+        &mut self,
+        app_id: &AppId,
+        ending: Ending,
+        message: String,
+        at: DateTime<Local>,
+        actions: &mut Actions,
+    ) {
+        let Some(application) = self.applications.get(app_id) else {
+            self.stale_messages += 1;
+            return;
+        };
+        let connection = application.connection;
+        actions.push(MasterAction::ToDriver(
+            connection,
+            to_driver::Message::ApplicationRemoved(ApplicationRemoved { message }),
+        ));
+        self.end_application(app_id, ending, at, actions);
         actions.push(MasterAction::Close(connection));
     }
 

@@ -52,6 +52,8 @@ pub struct MasterConfig {
     pub max_executor_retries: Option<u32>,
     /// An executor that lived this long is no failure in a row when it ends.
     pub stable_after: Duration,
+    /// Whether pages may end applications.
+    pub kill_enabled: bool,
     /// Ended applications kept for the pages.
     pub retained_applications: usize,
 }
@@ -67,6 +69,7 @@ impl Default for MasterConfig {
             default_cores: None,
             max_executor_retries: Some(10),
             stable_after: Duration::from_secs(30),
+            kill_enabled: true,
             retained_applications: 200,
         }
     }
@@ -121,6 +124,13 @@ pub enum MasterEvent {
         /// Time, for the pages.
         at: DateTime<Local>,
     },
+    /// Somebody wants an application ended.
+    KillApplication {
+        /// Which one.
+        app_id: AppId,
+        /// Time, for the pages.
+        at: DateTime<Local>,
+    },
     /// A connection ended, whoever had it.
     Disconnected {
         /// The connection.
@@ -163,6 +173,8 @@ pub enum Ending {
     Finished,
     /// It said that it failed, or its executors kept failing.
     Failed,
+    /// Somebody had the master end it.
+    Killed,
 }
 
 #[derive(Debug, Clone)]
@@ -346,6 +358,15 @@ impl MasterState {
                 };
                 self.application_gone(connection, ending, at, &mut actions);
             }
+            MasterEvent::KillApplication { app_id, at } => {
+                self.remove_application(
+                    &app_id,
+                    Ending::Killed,
+                    "KILLED".to_owned(),
+                    at,
+                    &mut actions,
+                );
+            }
             MasterEvent::Disconnected { connection, at } => {
                 self.disconnected(connection, at, &mut actions);
             }
@@ -353,6 +374,11 @@ impl MasterState {
         }
         self.schedule(now, &mut actions);
         actions
+    }
+
+    /// Whether pages may end applications.
+    pub fn kill_enabled(&self) -> bool {
+        self.config.kill_enabled
     }
 
     /// How many messages were about nothing known any more.

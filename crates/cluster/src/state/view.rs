@@ -51,6 +51,7 @@ impl MasterState {
             state: match ended.ending {
                 Ending::Finished => "FINISHED",
                 Ending::Failed => "FAILED",
+                Ending::Killed => "KILLED",
             },
             web_ui_url: String::new(),
         });
@@ -59,6 +60,7 @@ impl MasterState {
             workers: workers.collect(),
             active: active.collect(),
             completed: completed.collect(),
+            kill_enabled: self.config.kill_enabled,
         }
     }
 }

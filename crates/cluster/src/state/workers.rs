@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use chrono::{DateTime, Local};
 use pyrite_proto::cluster::{
-    ApplicationRemoved, ExecutorState, ExecutorStateChanged, ExecutorUpdated, Refused,
-    RegisterWorker, WorkerRegistered, master_to_driver as to_driver, master_to_worker as to_worker,
+    ExecutorState, ExecutorStateChanged, ExecutorUpdated, Refused, RegisterWorker,
+    WorkerRegistered, master_to_driver as to_driver, master_to_worker as to_worker,
 };
 
 use super::messages::{Actions, kill, refusal};
@@ -242,17 +242,11 @@ impl MasterState {
                     && now.duration_since(e.launched) >= self.config.stable_after
             });
         if given_up {
-            let connection = application.connection;
             let message = format!(
-                "Master removed our application: {failures} executors failed in a row; the last one: {}",
+                "FAILED: {failures} executors failed in a row; the last one: {}",
                 change.message
             );
-            actions.push(MasterAction::ToDriver(
-                connection,
-                to_driver::Message::ApplicationRemoved(ApplicationRemoved { message }),
-            ));
-            self.end_application(app_id, Ending::Failed, at, actions);
-            actions.push(MasterAction::Close(connection));
+            self.remove_application(app_id, Ending::Failed, message, at, actions);
         }
     }
 

@@ -8,6 +8,13 @@ use nix::unistd::Pid;
 use pyrite_cluster::ClusterError;
 use pyrite_cluster::client::{ApplicationClient, ApplicationEvent};
 
+use pyrite_proto::PROTOCOL_VERSION;
+use pyrite_proto::cluster::master_service_client::MasterServiceClient;
+use pyrite_proto::cluster::{
+    ApplicationDescription, DriverToMaster, RegisterApplication, RegisterWorker, WorkerToMaster,
+    driver_to_master, master_to_driver, master_to_worker, worker_to_master,
+};
+
 use crate::harness::*;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -209,4 +216,77 @@ async fn a_worker_finds_its_master_when_it_comes_later() {
         driver.ended().await.2,
         "a worker that stops is a lost worker"
     );
+}
+
+/// Registers an application of some version; gives the refusal.
+async fn refused_application(address: &str, version: &str) -> Option<String> {
+    let register = RegisterApplication {
+        application: Some(ApplicationDescription {
+            version: version.to_owned(),
+            protocol_version: PROTOCOL_VERSION,
+            ..application("etl")
+        }),
+        ..Default::default()
+    };
+    let message = DriverToMaster {
+        message: Some(driver_to_master::Message::Register(register)),
+    };
+    let mut client = MasterServiceClient::connect(address.to_owned())
+        .await
+        .unwrap();
+    let answers = client.connect_application(tokio_stream::once(message));
+    let mut answers = within(answers).await.unwrap().into_inner();
+    match within(answers.message()).await.unwrap().unwrap().message {
+        Some(master_to_driver::Message::Registered(_)) => None,
+        Some(master_to_driver::Message::Refused(refused)) => Some(refused.message),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Registers a worker of some version; gives the refusal.
+async fn refused_worker(address: &str, version: &str) -> Option<String> {
+    let register = RegisterWorker {
+        worker_id: format!("worker-{version}"),
+        host: "127.0.0.1".to_owned(),
+        cores: 1,
+        memory_mib: 1024,
+        version: version.to_owned(),
+        protocol_version: PROTOCOL_VERSION,
+        ..Default::default()
+    };
+    let message = WorkerToMaster {
+        message: Some(worker_to_master::Message::Register(register)),
+    };
+    let mut client = MasterServiceClient::connect(address.to_owned())
+        .await
+        .unwrap();
+    let answers = client.connect_worker(tokio_stream::once(message));
+    let mut answers = within(answers).await.unwrap().into_inner();
+    match within(answers.message()).await.unwrap().unwrap().message {
+        Some(master_to_worker::Message::Registered(_)) => None,
+        Some(master_to_worker::Message::Refused(refused)) => Some(refused.message),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn peers_of_another_version_are_told_both() {
+    let mut cluster = Cluster::new();
+    let _master = cluster.master(0).await;
+    let address = format!("http://127.0.0.1:{}", cluster.masters[0].1);
+    let own = env!("CARGO_PKG_VERSION");
+    for (peer, refused) in [
+        ("application", refused_application(&address, "0.0.9").await),
+        ("worker", refused_worker(&address, "0.0.9").await),
+    ] {
+        let refused = refused.unwrap_or_else(|| panic!("the {peer} was taken in"));
+        let versions = [
+            format!("Pyrite {own} "),
+            format!("this {peer} runs Pyrite 0.0.9 "),
+        ];
+        assert!(versions.iter().all(|v| refused.contains(v)), "{refused}");
+    }
+    // Nothing but the version was wrong with them.
+    assert_eq!(refused_application(&address, own).await, None);
+    assert_eq!(refused_worker(&address, own).await, None);
 }

@@ -252,6 +252,24 @@ fn clean_exits_and_kills_are_no_failures() {
 }
 
 #[test]
+fn an_application_is_killed_when_somebody_asks() {
+    let mut sim = Sim::new();
+    sim.worker("w1", 4);
+    sim.app(description("etl"));
+    let page = sim.state.page(sim.now, at());
+    let kill = |app_id: &str| MasterEvent::KillApplication {
+        app_id: AppId::from(app_id),
+        at: at(),
+    };
+    assert_eq!(sim.handle(kill("app-other")), []);
+    sim.handle(kill(&page.active[0].id));
+    let page = sim.state.page(sim.now, at());
+    assert!(page.active.is_empty());
+    assert_eq!(page.completed[0].state, "KILLED");
+    assert_eq!(page.workers[0].cores_used, 0);
+}
+
+#[test]
 fn peers_of_another_version_are_refused_with_both_versions() {
     let mut sim = Sim::new();
     let mut old = worker("w1", 1, 1024);
