@@ -274,6 +274,7 @@ mod tests {
     #[test]
     fn the_json_has_the_fields_of_spark() {
         let page = MasterPage {
+            kill_enabled: true,
             url: "spark://h:7077".to_owned(),
             workers: vec![WorkerRow {
                 id: "worker-1".to_owned(),
