@@ -4,6 +4,8 @@
 //! everything when a plan is serialised. Both arguments have the same type, except decimals,
 //! which keep their own scales; the planner sees to that.
 
+mod decimals;
+
 use std::sync::Arc;
 
 use arrow::array::{
@@ -23,6 +25,7 @@ use datafusion::logical_expr::{
 
 use crate::cast::CastMode;
 use crate::error::{arithmetic_overflow, decimal_out_of_range, divide_by_zero, remainder_by_zero};
+use decimals::{rescale, widen};
 
 /// An arithmetic operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -490,33 +493,6 @@ impl Arithmetic {
             }
         }
     }
-}
-
-fn widen(value: i128, from: i32, to: i32) -> Option<i256> {
-    i256::from_i128(value).checked_mul(i256::from_i128(10).checked_pow((to - from) as u32)?)
-}
-
-fn rescale(value: i256, from: i32, to: i32) -> Option<i256> {
-    if to >= from {
-        return value.checked_mul(i256::from_i128(10).checked_pow((to - from) as u32)?);
-    }
-    let divisor = i256::from_i128(10).checked_pow((from - to) as u32)?;
-    let quotient = value.checked_div(divisor)?;
-    let rest = value.checked_rem(divisor)?;
-    let positive = if rest < i256::ZERO {
-        rest.checked_neg()?
-    } else {
-        rest
-    };
-    if positive.checked_add(positive)? < divisor {
-        return Some(quotient);
-    }
-    let one = if value < i256::ZERO {
-        i256::MINUS_ONE
-    } else {
-        i256::ONE
-    };
-    quotient.checked_add(one)
 }
 
 fn arrays(

@@ -3,6 +3,8 @@
 //! Called as `spark_cast(value, null of the target type, mode, time zone)`: parameters are
 //! literals, so that a plan with casts can be serialised with functions by name only.
 
+mod values;
+
 use std::sync::Arc;
 
 use arrow::array::timezone::Tz;
@@ -23,9 +25,12 @@ use datafusion::logical_expr::{
 };
 
 use crate::error::{cast_invalid_input, cast_overflow, decimal_out_of_range};
-use crate::format::{ValueFormat, local_time, parse_zone, write_decimal, write_double};
+use crate::format::{ValueFormat, local_time, parse_zone};
 use crate::parse;
 use crate::type_names::{key_value, sql_name};
+use values::{
+    fits, integers_as_i128, literal_suffix, non_zero, plain, text_of, with_type, wrap_integers,
+};
 
 /// What a cast does with a value that does not fit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -514,119 +519,6 @@ impl Caster<'_> {
             sorted,
         )?;
         Ok(Arc::new(map))
-    }
-}
-
-fn plain(array: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
-    Ok(cast_with_options(
-        array,
-        to,
-        &CastOptions {
-            safe: true,
-            ..Default::default()
-        },
-    )?)
-}
-
-/// Relabels microsecond timestamps with the zone of `to`.
-fn with_type(array: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
-    let data = array
-        .to_data()
-        .into_builder()
-        .data_type(to.clone())
-        .build()?;
-    Ok(arrow::array::make_array(data))
-}
-
-fn non_zero(array: &ArrayRef) -> Result<BooleanArray> {
-    match array.data_type() {
-        DataType::Decimal128(_, _) => {
-            let values = array.as_primitive::<Decimal128Type>();
-            Ok(values.iter().map(|v| v.map(|v| v != 0)).collect())
-        }
-        DataType::Timestamp(_, _) => {
-            let values = array.as_primitive::<TimestampMicrosecondType>();
-            Ok(values.iter().map(|v| v.map(|v| v != 0)).collect())
-        }
-        from if from.is_numeric() => Ok(plain(array, &DataType::Boolean)?.as_boolean().clone()),
-        from => exec_err!("{} cannot be cast to BOOLEAN", sql_name(from)),
-    }
-}
-
-fn fits(value: i128, precision: u8) -> bool {
-    10_i128
-        .checked_pow(u32::from(precision))
-        .is_none_or(|limit| value.abs() < limit)
-}
-
-fn integers_as_i128(array: &ArrayRef) -> Option<Vec<i128>> {
-    if !array.data_type().is_integer() && *array.data_type() != DataType::Boolean {
-        return None;
-    }
-    let wide = plain(array, &DataType::Int64).ok()?;
-    Some(
-        wide.as_primitive::<Int64Type>()
-            .values()
-            .iter()
-            .map(|v| i128::from(*v))
-            .collect(),
-    )
-}
-
-/// Java's narrowing: integers lose their upper bits, floats stop at the limits.
-fn wrap_integers(array: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
-    let wide: PrimitiveArray<Int64Type> = match array.data_type() {
-        DataType::Float32 | DataType::Float64 => {
-            let source = plain(array, &DataType::Float64)?;
-            let narrow = !matches!(to, DataType::Int64);
-            source.as_primitive::<Float64Type>().unary(|v| {
-                if narrow {
-                    i64::from(v as i32)
-                } else {
-                    v as i64
-                }
-            })
-        }
-        DataType::Decimal128(_, _) => array.as_primitive::<Decimal128Type>().unary(|v| v as i64),
-        _ => plain(array, &DataType::Int64)?
-            .as_primitive::<Int64Type>()
-            .clone(),
-    };
-    Ok(match to {
-        DataType::Int8 => Arc::new(wide.unary::<_, Int8Type>(|v| v as i8)),
-        DataType::Int16 => Arc::new(wide.unary::<_, Int16Type>(|v| v as i16)),
-        DataType::Int32 => Arc::new(wide.unary::<_, Int32Type>(|v| v as i32)),
-        _ => Arc::new(wide),
-    })
-}
-
-fn text_of(array: &ArrayRef, row: usize) -> Result<String> {
-    let mut text = String::new();
-    match array.data_type() {
-        DataType::Decimal128(_, scale) => {
-            write_decimal(
-                array.as_primitive::<Decimal128Type>().value(row),
-                *scale,
-                &mut text,
-            );
-        }
-        DataType::Float64 => {
-            write_double(array.as_primitive::<Float64Type>().value(row), &mut text);
-        }
-        _ => ValueFormat::cast("UTC")?.write(array.as_ref(), row, &mut text)?,
-    }
-    Ok(text)
-}
-
-/// What Spark's SQL appends to a literal of this type.
-fn literal_suffix(data_type: &DataType) -> &'static str {
-    match data_type {
-        DataType::Int8 => "Y",
-        DataType::Int16 => "S",
-        DataType::Int64 => "L",
-        DataType::Float64 => "D",
-        DataType::Decimal128(_, _) => "BD",
-        _ => "",
     }
 }
 

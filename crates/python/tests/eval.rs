@@ -1,4 +1,4 @@
-//! Scalar functions, functions over batches and over groups, in real workers.
+//! Scalar functions in real workers.
 
 mod support;
 
@@ -8,72 +8,16 @@ use std::sync::Arc;
 use arrow::array::{
     Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Date32Array, Decimal128Array,
     DurationMicrosecondArray, Float32Array, Float64Array, Int8Array, Int16Array, Int32Array,
-    Int64Array, ListArray, MapArray, RecordBatch, StringArray, StructArray,
-    TimestampMicrosecondArray,
+    Int64Array, ListArray, MapArray, StringArray, StructArray, TimestampMicrosecondArray,
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::compute::concat_batches;
-use arrow::datatypes::{DataType, Field, Fields, Int32Type, Int64Type, Schema, TimeUnit};
-use datafusion::common::Result;
-use datafusion::physical_expr::expressions::col;
+use arrow::datatypes::{DataType, Field, Fields, Int32Type, Int64Type};
 use datafusion::physical_plan::ExecutionPlan;
 use pyrite_proto::error::class;
-use pyrite_python::{
-    EvalType, PythonArg, PythonEvalExec, PythonGroupMapExec, PythonMapBatchesExec, PythonUdf,
-    PythonUdfCall, to_spark_error,
-};
-use support::{World, function, memory, no_conf, pickle};
-
-/// A function with its return type, as `pyspark` writes it (`LongType()`).
-fn udf(eval_type: EvalType, setup: &str, f: &str, spark_type: &str, arrow: DataType) -> PythonUdf {
-    PythonUdf {
-        name: "f".into(),
-        function: function(pickle(setup, &format!("({f}, {spark_type})"))),
-        eval_type,
-        return_type: arrow,
-        return_type_json: String::new(),
-    }
-}
-
-fn call(udf: PythonUdf, schema: &Schema, args: &[&str]) -> PythonUdfCall {
-    PythonUdfCall {
-        udf,
-        args: args
-            .iter()
-            .map(|name| PythonArg::positional(col(name, schema).unwrap()))
-            .collect(),
-        output_name: "out".into(),
-    }
-}
-
-fn batch(columns: &[(&str, ArrayRef)]) -> RecordBatch {
-    RecordBatch::try_from_iter_with_nullable(
-        columns
-            .iter()
-            .map(|(name, array)| (*name, Arc::clone(array), true)),
-    )
-    .unwrap()
-}
-
-async fn evaluate(
-    world: &World,
-    input: RecordBatch,
-    calls: Vec<PythonUdfCall>,
-) -> Result<RecordBatch> {
-    let plan = PythonEvalExec::try_new(memory(&[vec![input]]), calls, no_conf(), 1, 1)?;
-    let plan: Arc<dyn ExecutionPlan> = Arc::new(plan);
-    let batches = world.run(&plan, 0).await?;
-    Ok(concat_batches(&plan.schema(), &batches)?)
-}
-
-/// One column through one function.
-async fn through(world: &World, input: ArrayRef, f: PythonUdf) -> Result<ArrayRef> {
-    let input = batch(&[("a", input)]);
-    let call = call(f, &input.schema(), &["a"]);
-    Ok(Arc::clone(
-        evaluate(world, input, vec![call]).await?.column(1),
-    ))
-}
+use pyrite_python::{EvalType, PythonEvalExec, to_spark_error};
+use support::udfs::{batch, call, evaluate, longs, through, udf};
+use support::{World, memory, no_conf};
 
 fn utc() -> Option<Arc<str>> {
     Some("UTC".into())
@@ -291,10 +235,6 @@ async fn python_sees_its_own_types() {
             );
         }
     }
-}
-
-fn longs(values: &[i64]) -> ArrayRef {
-    Arc::new(Int64Array::from(values.to_vec()))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -608,175 +548,4 @@ async fn timestamps_carry_the_sessions_zone() {
     let output = world.run(&plan, 0).await.unwrap();
     // 22:13:20 UTC is 07:13:20 the next day in Tokyo.
     assert_eq!(output[0].column(1).as_ref(), &Int64Array::from(vec![7]));
-}
-
-fn two_columns() -> Arc<Schema> {
-    Arc::new(Schema::new(vec![
-        Field::new("k", DataType::Utf8, true),
-        Field::new("v", DataType::Int64, true),
-    ]))
-}
-
-fn keyed(keys: &[Option<&str>], values: &[i64]) -> RecordBatch {
-    let keys: ArrayRef = Arc::new(StringArray::from(keys.to_vec()));
-    batch(&[("k", keys), ("v", longs(values))])
-}
-
-const TWO_COLUMNS: &str =
-    "StructType([StructField('k', StringType()), StructField('v', LongType())])";
-
-#[tokio::test(flavor = "multi_thread")]
-async fn functions_over_batches_may_change_the_number_of_rows() {
-    let world = World::new();
-    let pandas = "def f(frames):\n    for frame in frames:\n        yield frame[frame.v > 1]";
-    let arrow = "import pyarrow.compute as pc\ndef f(batches):\n    for b in batches:\n        yield b.filter(pc.greater(b['v'], 1))";
-    for (eval_type, setup) in [
-        (EvalType::MapPandasIter, pandas),
-        (EvalType::MapArrowIter, arrow),
-    ] {
-        let input = memory(&[vec![keyed(&[Some("a"), None, Some("c")], &[1, 2, 3])]]);
-        let f = udf(eval_type, setup, "f", TWO_COLUMNS, DataType::Null);
-        let plan = PythonMapBatchesExec::new(input, f, two_columns(), no_conf(), 1, 1);
-        let plan: Arc<dyn ExecutionPlan> = Arc::new(plan);
-        let output = world
-            .run(&plan, 0)
-            .await
-            .unwrap_or_else(|e| panic!("{eval_type:?}: {e}"));
-        let output = concat_batches(&two_columns(), &output).unwrap();
-        assert_eq!(output, keyed(&[None, Some("c")], &[2, 3]), "{eval_type:?}");
-    }
-}
-
-/// Groups that are cut by batches: a = 1 + 2 + 3, null = 4, c = 5 + 6.
-fn groups() -> Arc<dyn ExecutionPlan> {
-    memory(&[vec![
-        keyed(&[Some("a"), Some("a")], &[1, 2]),
-        keyed(&[Some("a"), None, Some("c")], &[3, 4, 5]),
-        keyed(&[Some("c")], &[6]),
-    ]])
-}
-
-fn sums() -> RecordBatch {
-    keyed(&[Some("a"), None, Some("c")], &[6, 4, 11])
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn grouped_maps_see_whole_groups() {
-    let world = World::new();
-    let pandas = "import pandas as pd\ndef f(key, frame):\n    return pd.DataFrame({'k': [key[0]], 'v': [frame.v.sum()]})";
-    let pandas_iter = "import pandas as pd\ndef f(key, frames):\n    yield pd.DataFrame({'k': [key[0]], 'v': [sum(f.v.sum() for f in frames)]})";
-    let arrow = "import pyarrow as pa, pyarrow.compute as pc\ndef f(key, table):\n    return pa.table({'k': pa.array([key[0].as_py()], pa.string()), 'v': [pc.sum(table['v']).as_py()]})";
-    let arrow_iter = "import pyarrow as pa, pyarrow.compute as pc\ndef f(key, batches):\n    total = sum(pc.sum(b['v']).as_py() for b in batches)\n    yield pa.record_batch({'k': pa.array([key[0].as_py()], pa.string()), 'v': [total]})";
-    let cases = [
-        (EvalType::GroupedMapPandas, pandas),
-        (EvalType::GroupedMapPandasIter, pandas_iter),
-        (EvalType::GroupedMapArrow, arrow),
-        (EvalType::GroupedMapArrowIter, arrow_iter),
-    ];
-    for (eval_type, setup) in cases {
-        let schema = two_columns();
-        let f = udf(eval_type, setup, "f", TWO_COLUMNS, DataType::Null);
-        let calls = vec![call(f, &schema, &["k", "v"])];
-        let keys = vec![col("k", &schema).unwrap()];
-        let plan = PythonGroupMapExec::new(groups(), keys, calls, schema, no_conf(), 1, 1);
-        let plan: Arc<dyn ExecutionPlan> = Arc::new(plan);
-        let output = world
-            .run(&plan, 0)
-            .await
-            .unwrap_or_else(|e| panic!("{eval_type:?}: {e}"));
-        assert_eq!(
-            concat_batches(&two_columns(), &output).unwrap(),
-            sums(),
-            "{eval_type:?}"
-        );
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn grouped_aggregates_return_one_row_a_group() {
-    let world = World::new();
-    let arrow = "import pyarrow.compute as pc";
-    let cases = [
-        (EvalType::GroupedAggPandas, "", "lambda v: v.sum()"),
-        (
-            EvalType::GroupedAggPandasIter,
-            "",
-            "lambda it: sum(v.sum() for v in it)",
-        ),
-        (
-            EvalType::GroupedAggArrow,
-            arrow,
-            "lambda v: pc.sum(v).as_py()",
-        ),
-        (
-            EvalType::GroupedAggArrowIter,
-            arrow,
-            "lambda it: sum(pc.sum(v).as_py() for v in it)",
-        ),
-    ];
-    for (eval_type, setup, f) in cases {
-        let schema = two_columns();
-        let calls = vec![call(
-            udf(eval_type, setup, f, "LongType()", DataType::Int64),
-            &schema,
-            &["v"],
-        )];
-        let keys = vec![col("k", &schema).unwrap()];
-        let plan = PythonGroupMapExec::new(groups(), keys, calls, schema, no_conf(), 1, 1);
-        let plan: Arc<dyn ExecutionPlan> = Arc::new(plan);
-        let output = world
-            .run(&plan, 0)
-            .await
-            .unwrap_or_else(|e| panic!("{eval_type:?}: {e}"));
-        assert_eq!(
-            concat_batches(&two_columns(), &output).unwrap(),
-            sums(),
-            "{eval_type:?}"
-        );
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_aggregate_without_keys_has_one_group() {
-    let world = World::new();
-    let schema = two_columns();
-    let out = Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, true)]));
-    for (input, expected) in [(groups(), 6), (memory(&[vec![keyed(&[], &[])]]), 0)] {
-        let f = udf(
-            EvalType::GroupedAggPandas,
-            "",
-            "lambda v: len(v)",
-            "LongType()",
-            DataType::Int64,
-        );
-        let calls = vec![call(f, &schema, &["v"])];
-        let plan = PythonGroupMapExec::new(input, vec![], calls, Arc::clone(&out), no_conf(), 1, 1);
-        let plan: Arc<dyn ExecutionPlan> = Arc::new(plan);
-        let output = world.run(&plan, 0).await.unwrap();
-        assert_eq!(
-            output[0].column(0).as_ref(),
-            &Int64Array::from(vec![expected])
-        );
-    }
-}
-
-#[test]
-fn calls_of_different_kinds_cannot_share_an_operator() {
-    let schema = two_columns();
-    let f = |eval_type| PythonUdfCall {
-        udf: PythonUdf {
-            name: "f".into(),
-            function: function("".into()),
-            eval_type,
-            return_type: DataType::Timestamp(TimeUnit::Microsecond, None),
-            return_type_json: String::new(),
-        },
-        args: vec![PythonArg::positional(col("v", &schema).unwrap())],
-        output_name: "out".into(),
-    };
-    let calls = vec![f(EvalType::Batched), f(EvalType::ScalarPandas)];
-    assert!(PythonEvalExec::try_new(groups(), calls, no_conf(), 1, 1).is_err());
-    let calls = vec![f(EvalType::GroupedAggPandas)];
-    let error = PythonEvalExec::try_new(groups(), calls, no_conf(), 1, 1).unwrap_err();
-    assert!(error.to_string().contains("not supported yet"), "{error}");
 }
