@@ -23,3 +23,19 @@ def test_program_prints_what_spark_prints(programs: Programs, master: str, name:
         )
     )
     assert not difference, difference
+
+
+DEEP = """
+import sys
+from pyspark.sql import SparkSession, functions as F
+spark = SparkSession.builder.master(sys.argv[1]).getOrCreate()
+df = spark.range(10)
+for step in range(100):
+    df = df.withColumn("c", F.col("id") + step)
+print(df.agg(F.sum("c")).collect()[0][0])
+"""
+
+
+def test_a_chain_of_100_operations(programs: Programs, master: str) -> None:
+    result = programs.python(programs.script("deep.py", DEEP), master, master=master, seconds=120).ok()
+    assert result.out == "1035\n"
