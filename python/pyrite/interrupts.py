@@ -3,7 +3,8 @@
 Python drops exceptions in places where nobody can catch them: in ``__del__``, in callbacks of weak
 references (the import system has one for each module) and while modules written in C start. A
 program would then work on as if nobody had pressed anything, most likely while it starts, which is
-mostly importing. There the signal is sent again a moment later.
+mostly importing. There the signal is sent again a moment later, and so it is while gRPC does
+anything but wait: an exception leaves a lock taken or a call without its thread, and later calls hang.
 """
 
 import _thread
@@ -20,6 +21,9 @@ _CANCEL_SECONDS = 0.5
 
 # Functions that run as callbacks whose exceptions are printed and dropped.
 _DROPPING = {"__del__", "_remove", "cb"}
+
+# Where gRPC waits; an exception there leaves nothing half done.
+_WAITING = {"wait", "_wait_once", "_blocking"}
 
 
 def install() -> None:
@@ -39,7 +43,7 @@ def _in_main_thread() -> bool:
 
 
 def _interrupt(signum: int, frame: Optional[FrameType]) -> None:
-    if _would_be_dropped(frame) and _start_thread(_send_again):
+    if (_would_be_dropped(frame) or _in_the_middle_of_grpc(frame)) and _start_thread(_send_again):
         return
     _cancel_jobs()
     _raise()
@@ -57,6 +61,14 @@ def _would_be_dropped(frame: Optional[FrameType]) -> bool:
             return True
         frame = frame.f_back
     return False
+
+
+def _in_the_middle_of_grpc(frame: Optional[FrameType]) -> bool:
+    if frame is None or frame.f_code.co_name in _WAITING:
+        return False
+    while frame is not None and frame.f_globals.get("__name__") == "threading":
+        frame = frame.f_back
+    return frame is not None and str(frame.f_globals.get("__name__", "")).startswith("grpc.")
 
 
 def _imports(frame: FrameType) -> bool:

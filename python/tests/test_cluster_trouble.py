@@ -69,7 +69,7 @@ def master_state(cluster: Cluster) -> dict[str, Any]:
 
 def executors(cluster: Cluster) -> list[int]:
     """Return the pids of the cluster's executors."""
-    return [pid for pid, line in marked_processes(cluster.marker).items() if " executor " in line]
+    return [pid for pid, line in marked_processes(cluster.marker).items() if "pyrite executor " in line]
 
 
 def two_workers(cluster: Cluster, cores: int = 1) -> None:

@@ -112,7 +112,7 @@ def test_killed_executor_costs_a_retry_and_not_the_job(programs: Programs, own_c
     script = programs.script("patient.py", PATIENT)
     application = programs.start(sys.executable, script, own_cluster.url, str(programs.directory))
     started(programs)
-    executors = [pid for pid, line in marked_processes(own_cluster.marker).items() if " executor " in line]
+    executors = [pid for pid, line in marked_processes(own_cluster.marker).items() if "pyrite executor " in line]
     assert len(executors) == 2
     os.kill(executors[0], signal.SIGKILL)
     out, err = application.communicate(timeout=60)
