@@ -23,9 +23,7 @@ KNOWN_DIFFERENCES = {
     "jobs.cancelled_everything": "the error does not say who cancelled the job",
 }
 #: The same, for clusters only.
-KNOWN_CLUSTER_DIFFERENCES = {
-    "caching.cached_after_a_shuffle": "every job runs the map stages below a cached RDD again",
-}
+KNOWN_CLUSTER_DIFFERENCES: dict[str, str] = {}
 
 
 def test_rdd_cases_on_the_engine(programs: Programs, master: str) -> None:

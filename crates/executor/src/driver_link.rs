@@ -17,6 +17,7 @@ use tonic::transport::Channel;
 use tonic::{Code, Status, Streaming};
 
 use crate::driver_files::RemoteDriverFiles;
+use crate::shuffle_files::ShuffleFiles;
 use crate::{ExecutorError, ExecutorOptions};
 
 /// A client of the driver's service for executors.
@@ -82,7 +83,12 @@ pub(crate) struct Commands {
 
 impl Commands {
     /// Does what the driver says until it says to end, or is gone.
-    pub async fn follow(&mut self, services: &Arc<TaskServices>, files: &RemoteDriverFiles) {
+    pub async fn follow(
+        &mut self,
+        services: &Arc<TaskServices>,
+        files: &RemoteDriverFiles,
+        shuffle_files: &ShuffleFiles,
+    ) {
         loop {
             match self.stream.message().await {
                 Ok(Some(ExecutorCommand { command })) => match command {
@@ -94,6 +100,11 @@ impl Commands {
                     }
                     Some(Command::RemoveBroadcast(command)) => {
                         files.remove_broadcast(command.broadcast_id).await;
+                    }
+                    Some(Command::RemoveMapOutputs(command)) => {
+                        if let Err(error) = shuffle_files.remove_kept(&command.job).await {
+                            tracing::warn!(job = command.job, %error, "could not remove shuffle files");
+                        }
                     }
                     // Ballista cancels the tasks of a job by itself.
                     Some(Command::CancelJob(_) | Command::Ping(_)) | None => {}

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use arrow_flight::flight_service_server::FlightServiceServer;
 use async_trait::async_trait;
+use ballista_core::client_pool::BallistaClientPool;
 use ballista_core::extension::SessionConfigExt;
 use ballista_core::serde::protobuf::executor_grpc_server::ExecutorGrpcServer;
 use ballista_core::serde::protobuf::{ExecutorRegistration, ShuffleWritePartition};
@@ -29,6 +30,8 @@ use datafusion::physical_plan::metrics::MetricsSet;
 use datafusion::prelude::SessionConfig;
 use pyrite_python::TaskServices;
 use pyrite_runtime::cluster::connections::Connections;
+use pyrite_runtime::cluster::map_output::ShuffleAccess;
+use pyrite_runtime::cluster::map_outputs::map_stage_of;
 use pyrite_runtime::cluster::network::{self, Secret};
 use pyrite_runtime::error::seal;
 use pyrite_runtime::session::{self, MAX_MESSAGE_BYTES};
@@ -37,6 +40,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tonic::service::interceptor::InterceptedService;
 
+use crate::shuffle_files::ShuffleFiles;
 use crate::task_server::{SchedulerClient, TaskRunner, TaskServer};
 use crate::{ExecutorError, ExecutorOptions};
 
@@ -47,6 +51,7 @@ pub(crate) struct Engine {
     given_up: mpsc::Receiver<String>,
     /// Threads that run tasks; `None` once stopped.
     threads: Option<Runtime>,
+    shuffle_files: Arc<ShuffleFiles>,
 }
 
 impl Engine {
@@ -70,10 +75,19 @@ impl Engine {
             network::listen(&options.bind_address, 0).map_err(|error| failed(&error))?;
         let metadata = registration(options, shuffle_address.port(), tasks_address.port());
         let threads = task_threads(options.cores).map_err(|error| failed(&error))?;
-        let stages: Arc<dyn ExecutionEngine> = Arc::new(SealingEngine::new());
+        let shuffle_files = Arc::new(ShuffleFiles::new(&shuffle_dir));
+        let connections: Arc<dyn BallistaClientPool> = Arc::new(Connections::default());
+        let stages: Arc<dyn ExecutionEngine> = Arc::new(StageEngine {
+            inner: DefaultExecutionEngine::with_client_pool(connections.clone()),
+            shuffle_files: shuffle_files.clone(),
+        });
         let config = session::cluster_config(options.cores)
             .with_ballista_override_create_grpc_client_endpoint(secret.override_fn())
-            .with_extension(services);
+            .with_extension(services)
+            .with_extension(Arc::new(ShuffleAccess {
+                work_dir: shuffle_dir.clone(),
+                connections,
+            }));
         let executor = executor(
             metadata,
             config,
@@ -90,6 +104,7 @@ impl Engine {
                 pyrite_runtime::physical_codec(),
             ),
             scheduler: scheduler_client(options, secret).map_err(|error| failed(&error))?,
+            shuffle_files: shuffle_files.clone(),
             threads: threads.handle().clone(),
         });
         let (give_up, given_up) = mpsc::channel(1);
@@ -119,6 +134,7 @@ impl Engine {
             services,
             given_up,
             threads: Some(threads),
+            shuffle_files,
         };
         runner
             .register()
@@ -136,6 +152,11 @@ impl Engine {
             "the scheduler does not answer".to_owned()
         });
         self
+    }
+
+    /// What stages have written here.
+    pub fn shuffle_files(&self) -> &Arc<ShuffleFiles> {
+        &self.shuffle_files
     }
 
     /// Ends when the engine does by itself, which it should not.
@@ -227,21 +248,14 @@ impl ExecutorMetricsCollector for NoStageRecords {
     fn record_stage(&self, _: &JobId, _: usize, _: usize, _: Arc<dyn QueryStageExecutor>) {}
 }
 
-/// Ballista's engine for stages, with errors sealed on their way to the driver.
-struct SealingEngine {
+/// Ballista's engine for stages, with errors sealed on their way to the driver. What map stages
+/// of RDDs write is kept.
+struct StageEngine {
     inner: DefaultExecutionEngine,
+    shuffle_files: Arc<ShuffleFiles>,
 }
 
-impl SealingEngine {
-    fn new() -> Self {
-        let connections = Arc::new(Connections::default());
-        Self {
-            inner: DefaultExecutionEngine::with_client_pool(connections),
-        }
-    }
-}
-
-impl ExecutionEngine for SealingEngine {
+impl ExecutionEngine for StageEngine {
     fn create_query_stage_exec(
         &self,
         job_id: JobId,
@@ -252,6 +266,10 @@ impl ExecutionEngine for SealingEngine {
         work_dir: &str,
         config: &SessionConfig,
     ) -> Result<Arc<dyn QueryStageExecutor>> {
+        if map_stage_of(&plan).is_some() {
+            let stage = u32::try_from(stage_id).unwrap_or(u32::MAX);
+            self.shuffle_files.keep(job_id.as_str(), stage);
+        }
         let inner = self
             .inner
             .create_query_stage_exec(

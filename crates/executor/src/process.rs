@@ -98,9 +98,10 @@ async fn serve(
         memory_mib = options.memory_mib,
         "executor is ready"
     );
+    let shuffle_files = engine.shuffle_files().clone();
     let lifeline = lifeline(options.watch_stdin);
     let result = tokio::select! {
-        () = commands.follow(&services, &files) => {
+        () = commands.follow(&services, &files, &shuffle_files) => {
             tracing::info!("the driver is gone or has no more work");
             Ok(())
         }

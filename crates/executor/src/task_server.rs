@@ -4,7 +4,7 @@
 //! for no secret and lowers the priority of the threads that tasks run on, so only the parts
 //! below it are used.
 
-use std::path::{Path, PathBuf};
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -31,6 +31,8 @@ use tokio::sync::mpsc;
 use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
 
+use crate::shuffle_files::ShuffleFiles;
+
 /// Client of the driver's scheduler.
 pub(crate) type SchedulerClient = SchedulerGrpcClient<Channel>;
 
@@ -52,6 +54,7 @@ pub(crate) struct TaskRunner {
     pub engine: Arc<dyn ExecutionEngine>,
     pub codec: BallistaCodec,
     pub scheduler: SchedulerClient,
+    pub shuffle_files: Arc<ShuffleFiles>,
     /// Where tasks run, apart from the threads that answer the network.
     pub threads: Handle,
 }
@@ -391,13 +394,11 @@ impl ExecutorGrpc for TaskServer {
             job_id,
             remove_stage_ids,
         } = request.into_inner();
-        for dir in job_dirs(self.runner.executor.work_dir(), &job_id, &remove_stage_ids)? {
-            match tokio::fs::remove_dir_all(&dir).await {
-                Ok(()) => {}
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                Err(error) => return Err(Status::internal(error.to_string())),
-            }
-        }
+        let removed = self.runner.shuffle_files.remove(&job_id, &remove_stage_ids);
+        removed.await.map_err(|error| match error.kind() {
+            ErrorKind::InvalidInput => Status::invalid_argument(error.to_string()),
+            _ => Status::internal(error.to_string()),
+        })?;
         Ok(Response::new(RemoveJobDataResult {}))
     }
 }
@@ -456,21 +457,6 @@ fn failures_of(tasks: &MultiTaskDefinition) -> Vec<TaskStatus> {
         .collect()
 }
 
-/// The directories of a job, or of some of its stages. A job's name is one path component.
-fn job_dirs(work_dir: &str, job_id: &str, stages: &[u32]) -> Result<Vec<PathBuf>, Status> {
-    let job_dir = pyrite_runtime::files::below(Path::new(work_dir), job_id)
-        .ok()
-        .filter(|dir| dir.parent() == Some(Path::new(work_dir)))
-        .ok_or_else(|| Status::invalid_argument("not a job's name"))?;
-    if stages.is_empty() {
-        return Ok(vec![job_dir]);
-    }
-    Ok(stages
-        .iter()
-        .map(|stage| job_dir.join(stage.to_string()))
-        .collect())
-}
-
 fn now_millis() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -482,23 +468,4 @@ fn now_millis() -> u64 {
 /// Ballista's numbers for tasks and stages are 32 bits wide on the wire.
 fn to_u32(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_a_jobs_own_directories_are_removed() {
-        let dirs = job_dirs("/w", "7-1", &[]).unwrap();
-        assert_eq!(dirs, [PathBuf::from("/w/7-1")]);
-        let stages = job_dirs("/w", "7-1", &[2, 3]).unwrap();
-        assert_eq!(
-            stages,
-            [PathBuf::from("/w/7-1/2"), PathBuf::from("/w/7-1/3")]
-        );
-        for bad in ["", "..", "../x", "/etc", "a/b", "."] {
-            assert!(job_dirs("/w", bad, &[]).is_err(), "{bad} must be refused");
-        }
-    }
 }

@@ -5,6 +5,7 @@
 //!
 //! - [`RddPlanner`], [`num_partitions`], [`select_partitions`]: from a graph to a plan
 //! - [`prepare_local`], [`run_shuffles`], [`prepare_cluster`]: what a runtime does to a plan before it runs it
+//! - [`count_exchanges`], [`innermost_exchange`], [`replace_exchanges`]: exchanges by the RDD that they make
 //! - [`RddTable`]: an RDD of Arrow streams as a table
 //! - [`write_text_file`] plans `saveAsTextFile`
 //! - [`codec`]: the operators on the wire
@@ -14,6 +15,7 @@
 
 pub mod codec;
 mod errors;
+mod exchanges;
 pub mod operators;
 pub mod partition_table;
 mod persisted;
@@ -25,6 +27,7 @@ mod text_input;
 mod text_output;
 
 pub use errors::external;
+pub use exchanges::{count_exchanges, innermost_exchange, replace_exchanges};
 pub use persisted::persisted_partitions;
 pub use planner::{DataFramePlans, RddPlanner, num_partitions, select_partitions};
 pub use prepare::{prepare_cluster, prepare_local, run_shuffles};

@@ -1,7 +1,9 @@
 //! A cluster in this process, and plans to run on it.
 
+#![allow(dead_code, reason = "each file of tests uses a part of it")]
+
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -146,6 +148,15 @@ impl TestCluster {
         told
     }
 
+    /// Deletes all shuffle data and returns the number of files.
+    pub fn delete_shuffle_files(&self) -> usize {
+        let files = find_shuffle_files(&self.work_dir());
+        for file in &files {
+            std::fs::remove_file(file).unwrap();
+        }
+        files.len()
+    }
+
     /// Waits until executors hold no shuffle data.
     pub async fn wait_for_no_job_data(&self) {
         for _ in 0..100 {
@@ -181,19 +192,23 @@ impl TestCluster {
 }
 
 fn shuffle_files(dir: &Path) -> usize {
+    find_shuffle_files(dir).len()
+}
+
+fn find_shuffle_files(dir: &Path) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(dir) else {
-        return 0;
+        return vec![];
     };
     entries
-        .map(|entry| {
+        .flat_map(|entry| {
             let path = entry.unwrap().path();
             match (path.is_dir(), path.extension()) {
-                (true, _) => shuffle_files(&path),
-                (false, Some(extension)) => usize::from(extension == "arrow"),
-                (false, None) => 0,
+                (true, _) => find_shuffle_files(&path),
+                (false, Some(extension)) if extension == "arrow" => vec![path],
+                (false, _) => vec![],
             }
         })
-        .sum()
+        .collect()
 }
 
 /// A table `t` of `partitions` times `rows` rows: `k` counts 0..10, `v` counts up.

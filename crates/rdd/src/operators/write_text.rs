@@ -121,17 +121,30 @@ async fn write_lines(mut lines: SendableRecordBatchStream, attempt: Attempt) -> 
             Err(_) => Ok(()),
         }
     });
+    let mut failure = None;
     while let Some(batch) = lines.next().await {
-        if batches.send(batch?).await.is_err() {
-            break; // The writer failed; its result says why.
+        match batch {
+            Ok(batch) => {
+                if batches.send(batch).await.is_err() {
+                    break; // The writer failed; its result says why.
+                }
+            }
+            Err(error) => {
+                failure = Some(error);
+                break;
+            }
         }
     }
-    // The writer may have failed, and then its result says why.
-    let _ = finish.send(());
-    drop(batches);
-    writer
+    if failure.is_none() {
+        // The writer may have failed, and then its result says why.
+        let _ = finish.send(());
+    }
+    drop((batches, finish));
+    // Also after a failure: once it is known, nothing of the attempt is left.
+    let written = writer
         .await
-        .map_err(|e| internal(format!("writing a text file: {e}")))?
+        .map_err(|e| internal(format!("writing a text file: {e}")))?;
+    failure.map_or(written, Err)
 }
 
 /// One attempt to write a partition. Its directory goes with it unless it was renamed.

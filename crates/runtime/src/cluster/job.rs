@@ -1,5 +1,6 @@
 //! One job, from its submission to its last row.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use ballista_core::JobId;
@@ -10,9 +11,12 @@ use pyrite_proto::attempt::FailedAttempt;
 use pyrite_proto::error::SparkError;
 use tokio::sync::{mpsc, watch};
 
+use super::map_output::{MapOutputExec, MapStageExec, is_lost_output};
+use super::map_outputs::{JobData, MapOutput};
 use super::numbers::number_partitions;
 use super::results::{Events, FetchError};
 use super::scheduler::Scheduler;
+use super::service::Executors;
 use crate::api::{JobRequest, JobStream};
 use crate::error::{to_spark_error, unseal};
 use crate::local::{cancelled_error, event_stream};
@@ -29,6 +33,7 @@ const EVENT_BUFFER: usize = 16;
 
 pub(super) async fn start(
     scheduler: Arc<Scheduler>,
+    executors: Arc<Executors>,
     reports: Arc<OnceReports>,
     job: JobRequest,
 ) -> Result<JobStream, SparkError> {
@@ -42,6 +47,7 @@ pub(super) async fn start(
         name: job.name,
         plan,
         scheduler,
+        executors,
         reports,
         events,
     };
@@ -54,8 +60,25 @@ struct RunningJob {
     name: String,
     plan: Arc<dyn ExecutionPlan>,
     scheduler: Arc<Scheduler>,
+    executors: Arc<Executors>,
     reports: Arc<OnceReports>,
     events: Events,
+}
+
+/// Outputs of map stages that a submission reads, by RDD.
+type Reused = HashMap<i64, Arc<MapOutput>>;
+
+/// Why a submission of a job has not led to its end.
+enum Setback {
+    /// What the job has read or written is gone with an executor; it can be run again.
+    Lost(SparkError),
+    Failed(SparkError),
+}
+
+impl From<SparkError> for Setback {
+    fn from(error: SparkError) -> Self {
+        Self::Failed(error)
+    }
 }
 
 impl Drop for RunningJob {
@@ -87,49 +110,105 @@ impl RunningJob {
         let mut submissions = 0;
         loop {
             submissions += 1;
-            let (submission, locations) = self.submit().await?;
-            let fetched = self
-                .scheduler
-                .fetcher()
-                .fetch(locations, &mut pending, &self.events)
-                .await;
-            drop(submission);
-            match fetched {
-                Ok(()) | Err(FetchError::NoReader) => return Ok(()),
-                Err(FetchError::Lost(error)) if submissions < MAX_SUBMISSIONS => {
+            let mut reused = Reused::new();
+            match self.attempt(&mut pending, &mut reused).await {
+                Ok(()) => return Ok(()),
+                Err(Setback::Lost(error)) if submissions < MAX_SUBMISSIONS => {
+                    self.scheduler.map_outputs().forget(&reused);
                     tracing::warn!(job_id = self.job_id, %error, "results were lost, running the job again");
                 }
-                Err(FetchError::Lost(error) | FetchError::Broken(error)) => return Err(error),
+                Err(Setback::Lost(error) | Setback::Failed(error)) => return Err(error),
             }
         }
     }
 
-    /// Runs the plan once; returns where its results are.
-    async fn submit(&self) -> Result<(Submission, Vec<PartitionLocation>), SparkError> {
+    /// Runs what has not run yet and passes on the results.
+    async fn attempt(&self, pending: &mut [bool], reused: &mut Reused) -> Result<(), Setback> {
+        let plan = self.with_map_outputs(reused).await?;
+        let (submission, locations) = self.submit(plan).await?;
+        let fetcher = self.scheduler.fetcher();
+        let fetched = fetcher.fetch(locations, pending, &self.events).await;
+        drop(submission);
+        match fetched {
+            Ok(()) | Err(FetchError::NoReader) => Ok(()),
+            Err(FetchError::Lost(error)) => Err(Setback::Lost(error)),
+            Err(FetchError::Broken(error)) => Err(Setback::Failed(error)),
+        }
+    }
+
+    /// The job's plan with the outputs of map stages in it that have run. A stage that stands
+    /// in the plan more than once runs first, as in Spark, where it is one stage.
+    async fn with_map_outputs(
+        &self,
+        reused: &mut Reused,
+    ) -> Result<Arc<dyn ExecutionPlan>, Setback> {
+        let mut plan = Arc::clone(&self.plan);
+        loop {
+            plan = pyrite_rdd::replace_exchanges(plan, |rdd_id| {
+                let known = reused.get(&rdd_id).cloned();
+                let Some(output) = known.or_else(|| self.scheduler.map_outputs().get(rdd_id))
+                else {
+                    return Ok(None);
+                };
+                let read = MapOutputExec::try_new(&output.partitions)?;
+                reused.insert(rdd_id, output);
+                Ok(Some(Arc::new(read) as _))
+            })
+            .map_err(to_spark_error)?;
+            let counts = pyrite_rdd::count_exchanges(&plan).map_err(to_spark_error)?;
+            let is_shared = |rdd_id| counts.get(&rdd_id).is_some_and(|count| *count > 1);
+            let shared =
+                pyrite_rdd::innermost_exchange(&plan, is_shared).map_err(to_spark_error)?;
+            let Some((rdd_id, exchange)) = shared else {
+                return Ok(plan);
+            };
+            self.submit(Arc::new(MapStageExec::new(exchange))).await?;
+            if let Some(output) = self.scheduler.map_outputs().get(rdd_id) {
+                reused.insert(rdd_id, output);
+            } else {
+                let error = SparkError::other("the output of a map stage is lost");
+                return Err(Setback::Lost(error));
+            }
+        }
+    }
+
+    /// Runs a plan once; returns where its results are.
+    async fn submit(
+        &self,
+        plan: Arc<dyn ExecutionPlan>,
+    ) -> Result<(Submission, Vec<PartitionLocation>), Setback> {
+        let has_map_stages = !pyrite_rdd::count_exchanges(&plan)
+            .map_err(to_spark_error)?
+            .is_empty();
         let (status, mut statuses) = mpsc::channel(STATUS_BUFFER);
         let job = self
             .scheduler
-            .submit(self.job_id, &self.name, self.plan.clone(), status)
+            .submit(self.job_id, &self.name, plan, status)
             .await?;
         let mut submission = Submission {
             scheduler: self.scheduler.clone(),
+            // Goes with the submission, unless its outputs are kept.
+            data: has_map_stages.then(|| JobData::new(job.clone(), &self.executors)),
             job: Some(job),
             ended: false,
         };
         while let Some(JobStatus { status, .. }) = statuses.recv().await {
             match status {
                 Some(Status::Successful(successful)) => {
-                    submission.end().await;
+                    submission.end(true).await;
                     return Ok((submission, successful.partition_location));
                 }
                 Some(Status::Failed(failed)) => {
-                    submission.end().await;
-                    return Err(failure(self.job_id, &failed.error));
+                    submission.end(false).await;
+                    return Err(match unseal(&failed.error) {
+                        Some(error) if is_lost_output(&error) => Setback::Lost(error),
+                        _ => Setback::Failed(failure(self.job_id, &failed.error)),
+                    });
                 }
                 Some(Status::Queued(_) | Status::Running(_)) | None => {}
             }
         }
-        Err(SparkError::other("the scheduler has dropped the job"))
+        Err(SparkError::other("the scheduler has dropped the job").into())
     }
 }
 
@@ -148,18 +227,21 @@ fn failure(job_id: i64, text: &str) -> SparkError {
     })
 }
 
-/// A job that Ballista knows of. However it goes, nothing of it stays on executors.
+/// A job that Ballista knows of. However it goes, nothing of it stays on executors but outputs
+/// of map stages that are kept.
 struct Submission {
     scheduler: Arc<Scheduler>,
     job: Option<JobId>,
+    data: Option<Arc<JobData>>,
     ended: bool,
 }
 
 impl Submission {
-    async fn end(&mut self) {
+    async fn end(&mut self, successfully: bool) {
         self.ended = true;
         if let Some(job) = &self.job {
-            self.scheduler.job_ended(job).await;
+            let keep = self.data.as_ref().filter(|_| successfully);
+            self.scheduler.job_ended(job, keep).await;
         }
     }
 }
@@ -175,7 +257,11 @@ impl Drop for Submission {
             let _inside = runtime.enter();
             scheduler.clean_up(job);
         } else {
-            runtime.spawn(async move { scheduler.abandon(job).await });
+            let data = self.data.take();
+            runtime.spawn(async move {
+                scheduler.abandon(job).await;
+                drop(data);
+            });
         }
     }
 }

@@ -7,6 +7,7 @@
 //! - [`executor_calls`], [`slots`]: what executors tell it, and which of their slots are taken
 //! - [`service`]: files, reports and commands for executors
 //! - [`job`]: one job from submission to its last row
+//! - [`map_outputs`], [`map_output`]: what map stages wrote, for later jobs, and how it is read
 //! - [`results`]: fetching rows from executors
 //! - [`stages`]: what happens to a job's stages
 //! - [`connections`]: kept connections to executors
@@ -17,6 +18,8 @@ pub mod connections;
 mod executor_calls;
 mod job;
 mod job_ids;
+pub mod map_output;
+pub mod map_outputs;
 pub mod network;
 pub(crate) mod numbers;
 mod placement;
@@ -162,7 +165,13 @@ impl ClusterRuntime {
 #[async_trait]
 impl Runtime for ClusterRuntime {
     async fn run(&self, job: JobRequest) -> Result<JobStream, SparkError> {
-        job::start(self.scheduler.clone(), self.reports.clone(), job).await
+        job::start(
+            self.scheduler.clone(),
+            self.executors.clone(),
+            self.reports.clone(),
+            job,
+        )
+        .await
     }
 
     fn session_config(&self) -> SessionConfig {

@@ -26,6 +26,7 @@ use tokio::sync::{broadcast, mpsc, watch};
 
 use super::executor_calls::ExecutorCalls;
 use super::job_ids::{self, JobIds};
+use super::map_outputs::{JobData, MapOutput, MapOutputs, outputs_of};
 use super::network::Secret;
 use super::placement::Placement;
 use super::results::Fetcher;
@@ -60,6 +61,7 @@ pub(super) struct Scheduler {
     stages: Arc<StageTracker>,
     placement: Arc<Placement>,
     fetcher: Fetcher,
+    map_outputs: MapOutputs,
     running: DashMap<i64, watch::Sender<bool>>,
 }
 
@@ -113,6 +115,7 @@ impl Scheduler {
             job_state,
             stages,
             placement,
+            map_outputs: MapOutputs::default(),
             running: DashMap::new(),
         })
     }
@@ -127,6 +130,11 @@ impl Scheduler {
 
     pub fn fetcher(&self) -> &Fetcher {
         &self.fetcher
+    }
+
+    /// What map stages of earlier jobs wrote.
+    pub fn map_outputs(&self) -> &MapOutputs {
+        &self.map_outputs
     }
 
     pub fn stage_events(&self) -> broadcast::Receiver<StageEvent> {
@@ -149,10 +157,19 @@ impl Scheduler {
             .map_err(|error| from_ballista(&error))
     }
 
-    /// Tells listeners how the stages of a job ended.
-    pub async fn job_ended(&self, job: &JobId) {
+    /// Tells listeners how the stages of a job ended. Outputs of map stages are kept for later
+    /// jobs with `data`, if there is any.
+    pub async fn job_ended(&self, job: &JobId, data: Option<&Arc<JobData>>) {
         match self.job_state.get_execution_graph(job).await {
-            Ok(Some(graph)) => self.stages.observe(job.as_str(), graph.stages()),
+            Ok(Some(graph)) => {
+                self.stages.observe(job.as_str(), graph.stages());
+                if let Some(data) = data {
+                    for (rdd_id, partitions) in outputs_of(graph.stages()) {
+                        let output = MapOutput::new(partitions, Arc::clone(data));
+                        self.map_outputs.keep(rdd_id, Arc::new(output));
+                    }
+                }
+            }
             Ok(None) => {}
             Err(error) => tracing::debug!(%error, "a finished job has no stages"),
         }
@@ -198,6 +215,7 @@ impl Scheduler {
     /// Takes an executor out and starts what it ran and held again.
     pub async fn executor_lost(&self, executor_id: &str, reason: &str) {
         self.placement.forget_executor(executor_id);
+        self.map_outputs.forget_executor(executor_id);
         let stopped = ExecutorStoppedParams {
             executor_id: executor_id.to_owned(),
             reason: reason.to_owned(),

@@ -82,7 +82,7 @@ impl Executors {
         };
         for commands in all {
             let command = ExecutorCommand {
-                command: Some(*command),
+                command: Some(command.clone()),
             };
             // An executor that has gone needs no command.
             let _ = commands

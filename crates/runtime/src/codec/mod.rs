@@ -14,6 +14,7 @@ use datafusion_proto::physical_plan::{PhysicalExtensionCodec, PhysicalProtoConve
 
 pub use functions::function_registry;
 
+use crate::cluster::map_output::{MapOutputExec, MapStageExec};
 use crate::cluster::numbers::PartitionNumbersExec;
 
 /// Whose operator follows.
@@ -22,6 +23,8 @@ const PYTHON: u8 = 1;
 const RDD: u8 = 2;
 const OPERATORS: u8 = 3;
 const NUMBERS: u8 = 4;
+const MAP_OUTPUT: u8 = 5;
+const MAP_STAGE: u8 = 6;
 
 /// The codec for everything that a plan of ours can hold: Ballista's operators, Python's, those
 /// of RDDs, and functions by name and origin.
@@ -63,6 +66,14 @@ impl PhysicalExtensionCodec for PyriteCodec {
                 ))),
                 _ => internal_err!("partition numbers without a table"),
             },
+            Some((&MAP_OUTPUT, [])) => match inputs {
+                [table] => Ok(Arc::new(MapOutputExec::with_table(table.clone()))),
+                _ => internal_err!("a map output without a table"),
+            },
+            Some((&MAP_STAGE, [])) => match inputs {
+                [exchange] => Ok(Arc::new(MapStageExec::new(exchange.clone()))),
+                _ => internal_err!("a map stage without an exchange"),
+            },
             _ => internal_err!("an operator of unknown origin on the wire"),
         }
     }
@@ -84,6 +95,10 @@ impl PhysicalExtensionCodec for PyriteCodec {
             buf.extend_from_slice(&bytes);
         } else if node.is::<PartitionNumbersExec>() {
             buf.push(NUMBERS);
+        } else if node.is::<MapOutputExec>() {
+            buf.push(MAP_OUTPUT);
+        } else if node.is::<MapStageExec>() {
+            buf.push(MAP_STAGE);
         } else {
             buf.push(BALLISTA);
             self.ballista.try_encode(node, buf, converter)?;
