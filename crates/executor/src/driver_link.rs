@@ -65,7 +65,10 @@ impl DriverLink {
             .await
             .map_err(|status| refused(options, &status.message()))?
             .into_inner();
-        Ok(Commands { stream })
+        Ok(Commands {
+            stream,
+            cores: options.cores,
+        })
     }
 }
 
@@ -79,6 +82,8 @@ fn refused(options: &ExecutorOptions, reason: &dyn std::fmt::Display) -> Executo
 /// The driver's commands; their end is the driver's.
 pub(crate) struct Commands {
     stream: Streaming<ExecutorCommand>,
+    /// Tasks that this executor runs at the same time.
+    cores: usize,
 }
 
 impl Commands {
@@ -105,6 +110,9 @@ impl Commands {
                         if let Err(error) = shuffle_files.remove_kept(&command.job).await {
                             tracing::warn!(job = command.job, %error, "could not remove shuffle files");
                         }
+                    }
+                    Some(Command::WarmPython(_)) => {
+                        services.python_workers.warm(self.cores);
                     }
                     // Ballista cancels the tasks of a job by itself.
                     Some(Command::CancelJob(_) | Command::Ping(_)) | None => {}

@@ -56,7 +56,7 @@ pub async fn run(options: ExecutorOptions) -> Result<(), ExecutorError> {
         local_dir.path(),
     )));
     // The first task should find its interpreter running.
-    python.prestart(None, options.cores);
+    python.prestart(options.cores);
     let result = serve(&options, local_dir.path(), python.clone()).await;
     python.shutdown().await;
     if let Err(error) = local_dir.close() {
@@ -141,6 +141,7 @@ fn python_config(options: &ExecutorOptions, local_dir: &std::path::Path) -> Pyth
         env: options.python_env.clone(),
         current_dir: Some(options.work_dir.clone()),
         reuse: options.python_reuse,
+        max_idle: 2 * options.cores,
         ..PythonPoolConfig::new(options.python_exec.clone(), local_dir)
     }
 }

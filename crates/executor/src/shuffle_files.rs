@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -10,10 +11,25 @@ use parking_lot::Mutex;
 ///
 /// What the map stages of RDDs write stays when the scheduler deletes the rest of their job:
 /// later jobs read it. The driver says when nobody does any more.
+///
+/// A task of a job that was cancelled may write until it notices: what is deleted under a
+/// running task is deleted once more when the task has ended.
 pub(crate) struct ShuffleFiles {
     dir: PathBuf,
     kept: Mutex<HashMap<String, HashSet<u32>>>,
+    running: Mutex<HashMap<String, RunningTasks>>,
 }
+
+/// Tasks of a job that run at this moment.
+#[derive(Default)]
+struct RunningTasks {
+    count: usize,
+    /// The job has been deleted in the meantime.
+    is_deleted: bool,
+}
+
+/// How long a thread may go on writing that cannot be interrupted, after its task has ended.
+const LATE_WRITES: Duration = Duration::from_secs(1);
 
 impl ShuffleFiles {
     /// Files below `dir`.
@@ -21,6 +37,7 @@ impl ShuffleFiles {
         Self {
             dir: dir.into(),
             kept: Mutex::default(),
+            running: Mutex::default(),
         }
     }
 
@@ -40,6 +57,11 @@ impl ShuffleFiles {
     pub async fn remove(&self, job: &str, stages: &[u32]) -> io::Result<()> {
         let job_dir = self.job_dir(job)?;
         let kept = self.kept.lock().get(job).cloned().unwrap_or_default();
+        if stages.is_empty()
+            && let Some(tasks) = self.running.lock().get_mut(job)
+        {
+            tasks.is_deleted = true;
+        }
         if stages.is_empty() && kept.is_empty() {
             return remove_dir(&job_dir).await;
         }
@@ -53,6 +75,33 @@ impl ShuffleFiles {
             }
         }
         Ok(())
+    }
+
+    /// Counts a task of a job.
+    pub fn task_started(&self, job: &str) {
+        self.running.lock().entry(job.to_owned()).or_default().count += 1;
+    }
+
+    /// A task has ended; what it wrote after its job had been deleted is deleted too.
+    pub async fn task_ended(&self, job: &str) {
+        let is_deleted = {
+            let mut running = self.running.lock();
+            let Some(tasks) = running.get_mut(job) else {
+                return;
+            };
+            tasks.count -= 1;
+            let is_deleted = tasks.is_deleted;
+            if tasks.count == 0 {
+                running.remove(job);
+            }
+            is_deleted
+        };
+        if is_deleted {
+            tokio::time::sleep(LATE_WRITES).await;
+            if let Err(error) = self.remove(job, &[]).await {
+                tracing::warn!(job, %error, "could not remove the files of a cancelled job");
+            }
+        }
     }
 
     /// Deletes what was kept of a job.
@@ -149,6 +198,21 @@ mod tests {
         files.keep("7-1", 1);
         files.remove_kept("7-1").await.unwrap();
         assert!(!dir.path().join("7-1/1").exists() && dir.path().join("7-1/2").exists());
+    }
+
+    #[tokio::test]
+    async fn what_a_cancelled_task_writes_late_goes_when_it_ends() {
+        let (dir, files) = files(&["7-1/1"]);
+        files.task_started("7-1");
+        files.task_started("7-1");
+        files.remove("7-1", &[]).await.unwrap();
+        std::fs::create_dir_all(dir.path().join("7-1/2")).unwrap();
+        files.task_ended("7-1").await;
+        assert!(!dir.path().join("7-1").exists());
+        std::fs::create_dir_all(dir.path().join("7-1/2")).unwrap();
+        files.task_ended("7-1").await;
+        assert!(!dir.path().join("7-1").exists());
+        assert!(files.running.lock().is_empty());
     }
 
     #[tokio::test]

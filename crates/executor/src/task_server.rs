@@ -102,10 +102,13 @@ impl TaskServer {
     fn start(&self, task: TaskDefinition) {
         let runner = self.runner.clone();
         let outcomes = self.outcomes.clone();
+        runner.shuffle_files.task_started(task.job_id.as_str());
         self.runner.threads.spawn(async move {
             let outcome = runner.run(task).await;
+            let job = outcome.job_id.clone();
             // The executor is ending when nobody takes it.
             let _ = outcomes.send(outcome).await;
+            runner.shuffle_files.task_ended(&job).await;
         });
     }
 }
