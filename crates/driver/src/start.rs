@@ -12,7 +12,7 @@ use pyrite_proto::auth::RequireToken;
 use pyrite_proto::connect::spark_connect_service_server::SparkConnectServiceServer;
 use pyrite_proto::core::core_service_server::CoreServiceServer;
 use pyrite_proto::error::SparkError;
-use pyrite_python::PythonWorkerPool;
+use pyrite_python::{PythonPoolConfig, PythonWorkerPool};
 use pyrite_runtime::{LocalOptions, LocalRuntime, Runtime};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -178,9 +178,12 @@ impl Parts<'_> {
         let app_id = format!("local-{}", since_epoch.as_millis());
         let pool =
             settings::python_pool(self.conf, self.environment, self.request, self.local_dir)?;
-        let python_workers = Arc::new(PythonWorkerPool::new(pool));
-        // Workers import while the application does; most applications need them.
-        python_workers.prestart(None, threads.min(4));
+        let python_workers = Arc::new(PythonWorkerPool::new(PythonPoolConfig {
+            max_idle: 2 * threads,
+            ..pool
+        }));
+        // While the application goes on; most applications need them.
+        python_workers.prestart(threads.min(4));
         let memory = settings::driver_memory_bytes(self.conf)?;
         let runtime = LocalRuntime::new(LocalOptions {
             app_id: app_id.clone(),

@@ -23,7 +23,9 @@ pub struct PythonPoolConfig {
     pub reuse: bool,
     /// Ends workers that were idle for this long (Spark: one minute).
     pub idle_timeout: Duration,
-    /// Modules that prestarted workers import, where they are installed.
+    /// Idle workers of one interpreter that are kept.
+    pub max_idle: usize,
+    /// Modules that [`crate::PythonWorkerPool::warm`] imports, where they are installed.
     pub warm_modules: Vec<String>,
     /// Memory limit of one worker (`spark.executor.pyspark.memory` shared by the cores).
     pub memory_mib: Option<u64>,
@@ -41,6 +43,7 @@ impl PythonPoolConfig {
             cores_per_task: 1,
             reuse: true,
             idle_timeout: Duration::from_secs(60),
+            max_idle: 8,
             warm_modules: ["numpy", "pandas", "pyarrow"].map(str::to_owned).to_vec(),
             memory_mib: None,
         }

@@ -42,6 +42,14 @@ struct Inner {
     sockets: Result<SocketDir, String>,
     slots: Mutex<HashMap<WorkerSpec, Arc<Slot>>>,
     sweeping: AtomicBool,
+    warmed: AtomicBool,
+}
+
+/// What is done to a worker ahead of its tasks.
+#[derive(Debug, Clone, Copy)]
+enum Preparation {
+    Start,
+    Import,
 }
 
 /// The daemon of one spec and its idle workers.
@@ -67,6 +75,7 @@ impl PythonWorkerPool {
                 sockets,
                 slots: Mutex::new(HashMap::new()),
                 sweeping: AtomicBool::new(false),
+                warmed: AtomicBool::new(false),
             }),
         }
     }
@@ -146,15 +155,22 @@ impl PythonWorkerPool {
         self.inner.release(worker);
     }
 
-    /// Starts `count` workers ahead of their first task, in the background, and lets them
-    /// import what tasks commonly need. Failures show up with the first real task.
-    pub fn prestart(&self, exec: Option<&str>, count: usize) {
-        let spec = WorkerSpec {
-            exec: exec.unwrap_or(&self.inner.config.default_exec).to_owned(),
-            env: Default::default(),
-        };
+    /// Starts `count` workers ahead of their first task, in the background. Failures show up
+    /// with the first real task.
+    pub fn prestart(&self, count: usize) {
         for _ in 0..count {
-            self.inner.spawn_warm_worker(&spec);
+            self.inner.spawn_preparation(Preparation::Start);
+        }
+    }
+
+    /// Lets `count` idle or new workers import [`PythonPoolConfig::warm_modules`], in the
+    /// background; only the first call does anything. Failures show up with the first task.
+    pub fn warm(&self, count: usize) {
+        if self.inner.warmed.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        for _ in 0..count {
+            self.inner.spawn_preparation(Preparation::Import);
         }
     }
 
@@ -235,29 +251,47 @@ impl Inner {
         let Some(slot) = slots.get(worker.spec()) else {
             return;
         };
-        slot.idle.lock().push(IdleWorker {
+        let mut idle = slot.idle.lock();
+        idle.push(IdleWorker {
             worker,
             since: Instant::now(),
         });
+        if idle.len() > self.config.max_idle {
+            // The one that has waited longest: the others are warm.
+            idle.remove(0);
+        }
     }
 
-    /// Forks a worker in the background and lets it import what tasks commonly need.
-    fn spawn_warm_worker(self: &Arc<Self>, spec: &WorkerSpec) {
+    /// Gets a worker ready in the background.
+    fn spawn_preparation(self: &Arc<Self>, preparation: Preparation) {
         let inner = Arc::downgrade(self);
-        let spec = spec.clone();
         tokio::spawn(async move {
             let Some(inner) = inner.upgrade() else { return };
-            if let Err(error) = inner.warm_worker(&spec).await {
+            if let Err(error) = inner.prepare_worker(preparation).await {
                 // A task that needs the worker reports the reason; an application that ends first
                 // does not care.
-                debug!(%error, exec = spec.exec, "could not prepare a Python worker");
+                debug!(%error, "could not prepare a Python worker");
             }
         });
     }
 
-    async fn warm_worker(self: &Arc<Self>, spec: &WorkerSpec) -> Result<(), SparkError> {
-        let daemon = self.daemon(spec).await?;
-        let mut worker = PythonWorker::fork(&daemon, spec).await?;
+    async fn prepare_worker(self: &Arc<Self>, preparation: Preparation) -> Result<(), SparkError> {
+        let spec = &WorkerSpec {
+            exec: self.config.default_exec.clone(),
+            env: Default::default(),
+        };
+        let idle = match preparation {
+            Preparation::Start => None,
+            Preparation::Import => self.slot(spec).take_idle(),
+        };
+        let mut worker = match idle {
+            Some(idle) => idle.worker,
+            None => PythonWorker::fork(&self.daemon(spec).await?, spec).await?,
+        };
+        if let Preparation::Start = preparation {
+            self.release(worker);
+            return Ok(());
+        }
         // An empty directory in place of the application's files, which come with the task.
         let files_dir = self
             .sockets

@@ -366,10 +366,11 @@ async fn a_dead_daemon_is_replaced() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn prestarted_workers_have_imported_what_is_installed() {
+async fn warmed_workers_have_imported_what_is_installed() {
     let world =
         World::with(|config| config.warm_modules = vec!["wave".into(), "no_such_module".into()]);
-    world.services.python_workers.prestart(None, 2);
+    world.services.python_workers.prestart(1);
+    world.services.python_workers.warm(2);
     let deadline = Instant::now() + support::DEADLINE;
     while world.services.python_workers.idle_workers() < 2 {
         assert!(Instant::now() < deadline, "the workers do not get ready");

@@ -111,6 +111,9 @@ pub trait Runtime: Send + Sync {
     /// Drops the executors' copies of a broadcast value.
     async fn remove_broadcast(&self, broadcast_id: i64);
 
+    /// Lets Python workers import what functions of DataFrames need, in the background.
+    async fn warm_python(&self);
+
     /// Processes that run tasks at this moment.
     fn executors(&self) -> Vec<ExecutorInfo>;
 

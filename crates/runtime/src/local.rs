@@ -171,6 +171,10 @@ impl Runtime for LocalRuntime {
         }
     }
 
+    async fn warm_python(&self) {
+        self.services.python_workers.warm(self.threads.min(4));
+    }
+
     async fn remove_broadcast(&self, _broadcast_id: i64) {
         // Tasks read the driver's own file; there are no copies.
     }

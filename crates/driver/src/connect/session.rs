@@ -200,6 +200,10 @@ impl Sessions {
             return Ok(Arc::clone(session));
         }
         let session = Arc::new(new_session(application, user_id, session_id));
+        let runtime = Arc::clone(&application.runtime);
+        application
+            .tasks
+            .spawn(async move { runtime.warm_python().await });
         live.insert(key, Arc::clone(&session));
         Ok(session)
     }

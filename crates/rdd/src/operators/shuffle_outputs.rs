@@ -14,8 +14,8 @@ use tokio::sync::OnceCell;
 
 use super::spool::{MemoryBudget, Spool};
 
-/// Memory for all outputs of the process; what is beyond it goes to disk.
-const MEMORY_BYTES: usize = 256 * 1024 * 1024;
+/// Memory for all outputs of the process; what is beyond it goes to disk, where Spark puts all.
+const MEMORY_BYTES: usize = 64 * 1024 * 1024;
 /// Share of the memory that outputs of earlier jobs may hold when a new one is written.
 const KEPT_MEMORY_BYTES: usize = MEMORY_BYTES / 2;
 /// Outputs that are kept, whatever their size.

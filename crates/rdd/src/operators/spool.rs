@@ -36,6 +36,11 @@ impl MemoryBudget {
         self.used_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes <= self.limit_bytes
     }
 
+    /// What a spool writes to disk at a time, at least; as much may be in memory beyond the limit.
+    fn least_spill(&self) -> usize {
+        self.limit_bytes / 64
+    }
+
     /// Bytes that are counted at this moment.
     pub(super) fn used(&self) -> usize {
         self.used_bytes.load(Ordering::Relaxed)
@@ -84,7 +89,7 @@ impl SpoolWriter {
         buffer.extend_from_slice(&length.to_be_bytes());
         buffer.extend_from_slice(frame);
         self.buffered_bytes += 4 + frame.len();
-        if !self.budget.take(4 + frame.len()) {
+        if !self.budget.take(4 + frame.len()) && self.buffered_bytes >= self.budget.least_spill() {
             self.spill()?;
         }
         Ok(())
@@ -129,7 +134,11 @@ impl SpoolWriter {
         Spool {
             budget: Arc::clone(&self.budget),
             buffered_bytes: std::mem::take(&mut self.buffered_bytes),
-            buffers: buffers.into_iter().map(Bytes::from).collect(),
+            // Without the room that they had left to grow.
+            buffers: buffers
+                .into_iter()
+                .map(|buffer| Bytes::from(buffer.into_boxed_slice()))
+                .collect(),
             spill,
             ranges,
         }

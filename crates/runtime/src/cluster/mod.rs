@@ -201,6 +201,10 @@ impl Runtime for ClusterRuntime {
         self.executors.broadcast(&command).await;
     }
 
+    async fn warm_python(&self) {
+        self.executors.warm_python().await;
+    }
+
     async fn remove_broadcast(&self, broadcast_id: i64) {
         let command = Command::RemoveBroadcast(exec::RemoveBroadcast { broadcast_id });
         self.executors.broadcast(&command).await;

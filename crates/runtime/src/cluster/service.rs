@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use futures::Stream;
 use parking_lot::Mutex;
+use pyrite_proto::exec;
 use pyrite_proto::exec::driver_service_server::DriverService;
 use pyrite_proto::exec::executor_command::Command;
 use pyrite_proto::exec::{
@@ -44,6 +45,8 @@ pub(super) struct Executors {
 #[derive(Default)]
 struct Attached {
     by_id: HashMap<String, Connection>,
+    /// Whether executors' Python workers import what functions of DataFrames need.
+    warm_python: bool,
     connections: u64,
 }
 
@@ -91,6 +94,13 @@ impl Executors {
         }
     }
 
+    /// Tells executors, those that come later too, to warm their Python workers up.
+    pub async fn warm_python(&self) {
+        self.attached.lock().warm_python = true;
+        self.broadcast(&Command::WarmPython(exec::WarmPython {}))
+            .await;
+    }
+
     pub async fn lost(&self, executor_id: &str, reason: &str) {
         self.attached.lock().by_id.remove(executor_id);
         self.changed.notify_waiters();
@@ -131,6 +141,13 @@ impl Executors {
             cores = info.cores,
             "executor registered"
         );
+        if attached.warm_python {
+            let command = ExecutorCommand {
+                command: Some(Command::WarmPython(exec::WarmPython {})),
+            };
+            // The channel is new: it has room, and its reader is about to be.
+            let _ = commands.try_send(Ok(command));
+        }
         attached.by_id.insert(
             info.executor_id.clone(),
             Connection {
