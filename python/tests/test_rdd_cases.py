@@ -27,11 +27,22 @@ KNOWN_CLUSTER_DIFFERENCES: dict[str, str] = {}
 
 
 def test_rdd_cases_on_the_engine(programs: Programs, master: str) -> None:
+    compare(programs, master)
+
+
+def test_rdd_cases_on_four_cores(programs: Programs) -> None:
+    compare(programs, "local[4]")
+
+
+def compare(programs: Programs, master: str) -> None:
+    """Run the cases and compare them with what was recorded."""
     run = programs.run(sys.executable, DIRECTORY / "run_cases.py", master, seconds=540, PYTHONHASHSEED="0").ok()
     found = json.loads(run.out)
     expected = {f"{m}.{name}": text for m in corpus.MODULES for name, text in corpus.recorded(m).items()}
     assert set(found) == set(expected)
-    local = master == "local[2]"
+    if master == "local[4]":
+        expected |= corpus.recorded(corpus.FOUR_CORES)
+    local = master.startswith("local[")
     excused = set(KNOWN_DIFFERENCES) | (set() if local else set(KNOWN_CLUSTER_DIFFERENCES))
     assert excused <= set(expected)
     wrong = {}
@@ -41,7 +52,7 @@ def test_rdd_cases_on_the_engine(programs: Programs, master: str) -> None:
         wanted = wanted.replace("master=local[2] ", f"master={master} ")
         if not local:
             wanted, got = corpus.in_any_order(wanted), corpus.in_any_order(got)
-        if wanted == got and local and name in excused:
+        if wanted == got and master == "local[2]" and name in excused:
             mended.append(name)
         if wanted != got and name not in excused:
             wrong[name] = {"Apache Spark": wanted[:2000], "Pyrite": got[:2000]}

@@ -38,6 +38,9 @@ MODULES = (
     "jobs",
 )
 
+#: The recording of what is different on four cores.
+FOUR_CORES = "four_cores"
+
 #: Cases by module and name, in the order of their definition.
 CASES: dict[str, dict[str, Case]] = {}
 
