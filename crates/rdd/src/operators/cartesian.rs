@@ -128,7 +128,7 @@ impl ExecutionPlan for CartesianExec {
         let lefts = self.left.execute(left, Arc::clone(&context))?;
         let rights = self.right.execute(right, context)?;
         let batches = stream::once(async move {
-            let budget = MemoryBudget::new(MEMORY_BYTES);
+            let budget = MemoryBudget::new(MEMORY_BYTES, 0);
             let spool = spool(rights, SpoolWriter::new(1, budget, &dir)).await?;
             Ok::<_, DataFusionError>(pairs(lefts, Arc::new(spool)))
         })
