@@ -263,7 +263,10 @@ impl Watch {
     }
 
     async fn run(self, mut events: mpsc::Receiver<ApplicationEvent>) {
-        let mut clock = tokio::time::interval(self.starvation.clamp(Duration::from_millis(10), STARVATION_CHECK));
+        let mut clock = tokio::time::interval(
+            self.starvation
+                .clamp(Duration::from_millis(10), STARVATION_CHECK),
+        );
         clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut starving = None;
         loop {

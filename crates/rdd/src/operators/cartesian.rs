@@ -124,7 +124,8 @@ impl ExecutionPlan for CartesianExec {
     ) -> Result<SendableRecordBatchStream> {
         let (left, right) = self.pair(partition)?;
         let dir = TaskServices::of(&context)?.local_dir.clone();
-        let context = partition_table::renumbered(&context, Vec::new());
+        let number = left * self.right.output_partitioning().partition_count() + right;
+        let context = partition_table::for_inputs_of(&context, number);
         let lefts = self.left.execute(left, Arc::clone(&context))?;
         let rights = self.right.execute(right, context)?;
         let batches = stream::once(async move {

@@ -15,7 +15,7 @@ use tokio::sync::OnceCell;
 use super::spool::{MemoryBudget, Spool};
 
 /// Memory for all outputs of the process; what is beyond it goes to disk.
-const MEMORY_BYTES: usize = 64 * 1024 * 1024;
+const MEMORY_BYTES: usize = 32 * 1024 * 1024;
 /// Memory for a task that writes when there is no more.
 const WRITER_BYTES: usize = 2 * 1024 * 1024;
 /// Share of the memory that outputs of earlier jobs may hold when a new one is written.
