@@ -504,15 +504,15 @@ class SparkContext(Sources):
 
     def cancelJobGroup(self, groupId: str) -> None:
         """Cancel the active jobs of a group."""
-        self._core.cancel_jobs(job_group=groupId)
+        self._core.cancel_jobs(job_group=groupId, reason=f"part of cancelled job group {groupId}")
 
     def cancelJobsWithTag(self, tag: str) -> None:
         """Cancel the active jobs that have a tag."""
-        self._core.cancel_jobs(tag=check_tag(tag))
+        self._core.cancel_jobs(tag=check_tag(tag), reason=f"part of cancelled job tag {tag}")
 
     def cancelAllJobs(self) -> None:
         """Cancel all active jobs."""
-        self._core.cancel_jobs(all=True)
+        self._core.cancel_jobs(all=True, reason="as part of cancellation of all jobs")
 
     def statusTracker(self) -> StatusTracker:
         """Return a :class:`StatusTracker`."""

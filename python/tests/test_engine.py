@@ -78,3 +78,27 @@ def test_a_shuffle_takes_two_ballista_stages_that_the_console_shows(programs: Pr
     events += ["stage_id=1", "stage_id=2", "stage finished", "job finished", "application finished"]
     for event in events:
         assert event in result.err, f"`{event}` is not on the console:\n{result.err}"
+
+
+RANDOM_ORDER = """
+import sys
+from pyspark.sql import SparkSession, functions as F
+spark = SparkSession.builder.master(sys.argv[1]).getOrCreate()
+df = spark.range(0, 2000, 1, 4)
+drawn = df.select("id", F.rand(7).alias("r"), F.randn(7).alias("n"))
+by_r = [row.r for row in drawn.orderBy("r").collect()]
+by_n = [row.n for row in drawn.orderBy(F.desc("n")).collect()]
+ids = [row.id for row in df.orderBy(F.rand()).collect()]
+sql = [row[0] for row in spark.sql("select id from range(2000) order by rand()").collect()]
+top = [row.id for row in df.orderBy(F.rand()).limit(50).collect()]
+plain = list(range(2000))
+print(by_r == sorted(by_r), by_n == sorted(by_n, reverse=True))
+print(ids != plain, sql != plain, sorted(ids) == plain, sorted(sql) == plain, top != sorted(top))
+ranks = spark.sql("select row_number() over (order by rand()) n, id from range(2000)").collect()
+print(any(row.n != row.id + 1 for row in ranks))
+"""
+
+
+def test_rows_are_sorted_by_random_numbers(programs: Programs, master: str) -> None:
+    result = programs.run(sys.executable, programs.script("random_order.py", RANDOM_ORDER), master).ok()
+    assert result.out == "True True\nTrue True True True True\nTrue\n"

@@ -14,13 +14,10 @@ DIRECTORY = TESTS / "rdd"
 
 #: Cases whose answers are known to differ, and why; a case leaves this list with its mending.
 KNOWN_DIFFERENCES = {
-    "structure.coalesce_in_one_task": "a coalesce without a shuffle runs its parents' functions under their own partition numbers",
     "frames.partitions_of_frames": "repartition(n) and coalesce(n) of a DataFrame do not settle the partitions of its rdd",
     "frames.json_from_rdds": "the relation Parse is missing",
     "frames.csv_from_rdds": "the relation Parse is missing",
-    "jobs.cancelled_groups": "the error does not say who cancelled the job",
     "jobs.finished_jobs_in_the_tracker": "the tracker knows one stage for each job",
-    "jobs.cancelled_everything": "the error does not say who cancelled the job",
 }
 #: The same, for clusters only.
 KNOWN_CLUSTER_DIFFERENCES: dict[str, str] = {}

@@ -263,6 +263,12 @@ pub static SETTINGS: &[Setting] = &[
         Some("30s"),
         "Longest wait for that share.",
     ),
+    row(
+        "spark.starvation.timeout",
+        MILLIS,
+        Some("15s"),
+        "How long a job has no executors before a warning says so, and how often it comes.",
+    ),
     // Network
     row(
         "spark.network.timeout",

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use pyrite_cluster::client::{ApplicationClient, ApplicationEvent, ClientOptions};
@@ -13,6 +13,7 @@ use pyrite_proto::cluster::ApplicationDescription;
 use pyrite_proto::error::SparkError;
 use pyrite_runtime::{ClusterOptions, ClusterRuntime, Runtime as _};
 use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
 use tracing::{info, warn};
 
 use crate::jobs::Jobs;
@@ -25,8 +26,8 @@ use crate::start::{Engine, Parts};
 const FIRST_GRANT: Duration = Duration::from_millis(500);
 /// How long it waits for the next one after each.
 const NEXT_GRANT: Duration = Duration::from_millis(15);
-/// How often a job that has no executors says so, as in Spark.
-const STARVATION_WARNING: Duration = Duration::from_secs(15);
+/// How often to look for jobs that have no executors.
+const STARVATION_CHECK: Duration = Duration::from_secs(1);
 
 /// The application's place on a cluster.
 pub struct Cluster {
@@ -119,6 +120,9 @@ impl Parts<'_> {
             runtime: Arc::clone(&runtime),
             jobs: Arc::clone(&self.jobs),
             granted: Arc::clone(&granted),
+            starvation: conf
+                .get_duration("spark.starvation.timeout")
+                .map_err(|e| conf_error(&e))?,
         };
         watch.first_grants(&mut events).await;
         tokio::spawn(watch.run(events));
@@ -242,6 +246,8 @@ struct Watch {
     runtime: Arc<ClusterRuntime>,
     jobs: Arc<Jobs>,
     granted: Arc<Mutex<BTreeMap<u32, u32>>>,
+    /// How long a job has no executors before a warning says so.
+    starvation: Duration,
 }
 
 impl Watch {
@@ -257,29 +263,38 @@ impl Watch {
     }
 
     async fn run(self, mut events: mpsc::Receiver<ApplicationEvent>) {
-        let mut clock = tokio::time::interval(STARVATION_WARNING);
-        clock.tick().await;
-        let mut had_jobs = false;
+        let mut clock = tokio::time::interval(
+            self.starvation
+                .clamp(Duration::from_millis(10), STARVATION_CHECK),
+        );
+        clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut starving = None;
         loop {
             tokio::select! {
                 event = events.recv() => match event {
                     Some(event) => self.handle(event).await,
                     None => return,
                 },
-                _ = clock.tick() => {
-                    let waits = !self.jobs.active_ids().is_empty()
-                        && self.runtime.executors().is_empty();
-                    // A job that has only just begun gets one more interval.
-                    if waits && had_jobs {
-                        warn!(
-                            "jobs wait for executors; check that workers are registered with the \
-                             master and have cores and memory left (spark.executor.memory, \
-                             spark.executor.cores)"
-                        );
-                    }
-                    had_jobs = waits;
-                }
+                _ = clock.tick() => self.warn_of_starvation(&mut starving),
             }
+        }
+    }
+
+    /// Says that jobs wait for executors when they have done so for long; `since` is when that
+    /// began, or was last said.
+    fn warn_of_starvation(&self, since: &mut Option<Instant>) {
+        if self.jobs.active_ids().is_empty() || !self.runtime.executors().is_empty() {
+            *since = None;
+            return;
+        }
+        let began = *since.get_or_insert_with(Instant::now);
+        if began.elapsed() >= self.starvation {
+            warn!(
+                "Initial job has not accepted any resources; check your cluster UI to ensure that \
+                 workers are registered and have sufficient resources (spark.executor.memory, \
+                 spark.executor.cores)"
+            );
+            *since = Some(Instant::now());
         }
     }
 

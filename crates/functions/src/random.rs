@@ -1,4 +1,4 @@
-//! `spark_rand`, `spark_randn`, `spark_row_id`: values that differ from row to row.
+//! `spark_rand`, `spark_randn`, `spark_row_id`, `spark_each_row`: not the same in every row.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -10,7 +10,10 @@ use datafusion::logical_expr::{
     ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
 };
 
-/// `spark_rand(seed)` (uniform in 0..1) or `spark_randn(seed)` (normal).
+/// `spark_rand(seed, row)` (uniform in 0..1) or `spark_randn(seed, row)` (normal).
+///
+/// `row` is a call of [`EachRow`]: of a function of literals alone the engine believes, however
+/// volatile it is, that its values are all the same, and drops sorts by it.
 ///
 /// The sequence is not Spark's own; it differs between batches by a counter of the process.
 #[derive(Debug)]
@@ -25,7 +28,7 @@ impl Rand {
     pub fn new(normal: bool) -> Self {
         Self {
             normal,
-            signature: Signature::any(1, Volatility::Volatile),
+            signature: Signature::any(2, Volatility::Volatile),
             batches: AtomicI64::new(0),
         }
     }
@@ -144,6 +147,38 @@ impl ScalarUDFImpl for RowId {
         let first = self.next.fetch_add(rows, Ordering::Relaxed);
         let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(first..first + rows));
         Ok(ColumnarValue::Array(ids))
+    }
+}
+
+/// `spark_each_row()`: null, but nothing that the engine takes for a constant.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub struct EachRow {
+    signature: Signature,
+}
+
+impl Default for EachRow {
+    fn default() -> Self {
+        Self {
+            signature: Signature::nullary(Volatility::Volatile),
+        }
+    }
+}
+
+impl ScalarUDFImpl for EachRow {
+    fn name(&self) -> &str {
+        "spark_each_row"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _arg_types: &[DataType]) -> Result<DataType> {
+        Ok(DataType::Boolean)
+    }
+
+    fn invoke_with_args(&self, _args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        Ok(ColumnarValue::Scalar(ScalarValue::Boolean(None)))
     }
 }
 

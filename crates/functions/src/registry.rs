@@ -12,7 +12,7 @@ use crate::cast::{CastMode, SparkCast};
 use crate::datetime::{DateFormat, MonthsBetween, ParseTimestamp};
 use crate::json::{FromJson, Json, JsonFunction, ToJson};
 use crate::lists::{ConcatWs, Positions, Sequence, Size};
-use crate::random::{Rand, RowId};
+use crate::random::{EachRow, Rand, RowId};
 use crate::regex::{RegexpExtract, Split};
 use crate::relabel::Relabel;
 use crate::renamed::Renamed;
@@ -32,6 +32,7 @@ pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
         udf(Rand::new(false)),
         udf(Rand::new(true)),
         udf(RowId::default()),
+        udf(EachRow::default()),
         udf(SparkRound::default()),
         udf(Relabel::default()),
         udf(Json::new(JsonFunction::GetObject)),

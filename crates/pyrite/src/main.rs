@@ -1,5 +1,6 @@
 //! The `pyrite` binary: one subcommand per process. Parses, sets up logging, calls the libraries.
 
+mod allocator;
 mod cli;
 mod daemons;
 mod executor;
@@ -17,6 +18,7 @@ use cli::{Cli, Command};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    allocator::give_back_early();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return wrong_usage(&error),

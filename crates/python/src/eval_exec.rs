@@ -222,6 +222,7 @@ impl ExecutionPlan for PythonEvalExec {
             job_id: self.job_id,
             operator_id: self.operator_id,
             partition: number,
+            task_number: None,
             attempt: AttemptNumber::of(&context),
             eval_type: first.eval_type,
             function: merged_function(&self.calls),

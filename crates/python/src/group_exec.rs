@@ -223,6 +223,7 @@ impl ExecutionPlan for PythonGroupMapExec {
             job_id: self.job_id,
             operator_id: self.operator_id,
             partition: global_partition(&context, partition),
+            task_number: None,
             attempt: AttemptNumber::of(&context),
             eval_type,
             function: merged_function(&self.calls),

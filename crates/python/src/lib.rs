@@ -43,8 +43,8 @@ pub use map_exec::PythonMapExec;
 pub use options::{PythonPoolConfig, WorkerSpec};
 pub use pool::PythonWorkerPool;
 pub use services::{
-    BlockId, BlockStore, BlockWriter, DriverFiles, PythonTaskReport, TaskPartitions, TaskReports,
-    TaskServices, global_partition,
+    BlockId, BlockStore, BlockWriter, DriverFiles, PythonTaskReport, TaskNumber, TaskPartitions,
+    TaskReports, TaskServices, global_partition,
 };
 pub use udf::{EvalType, PythonArg, PythonUdf, PythonUdfCall};
 pub use worker::PythonWorker;

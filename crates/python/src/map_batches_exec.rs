@@ -150,6 +150,7 @@ impl ExecutionPlan for PythonMapBatchesExec {
             job_id: self.job_id,
             operator_id: self.operator_id,
             partition: global_partition(&context, partition),
+            task_number: None,
             attempt: AttemptNumber::of(&context),
             eval_type: self.udf.eval_type,
             function: self.udf.function.clone(),

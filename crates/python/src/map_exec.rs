@@ -16,7 +16,7 @@ use pyrite_proto::core::PythonFunction;
 
 use crate::attempts::AttemptNumber;
 use crate::frames::frame_schema;
-use crate::services::{TaskServices, global_partition};
+use crate::services::{TaskNumber, TaskServices, global_partition};
 use crate::task::{PythonTask, run};
 use crate::transfer::{FrameEncoder, FrameSink};
 
@@ -133,6 +133,7 @@ impl ExecutionPlan for PythonMapExec {
         let services = TaskServices::of(&context)?;
         let number = global_partition(&context, partition);
         let task = PythonTask {
+            task_number: TaskNumber::of(&context).0,
             attempt: AttemptNumber::of(&context),
             ..PythonTask::over_frames(&self.function, self.job_id, self.operator_id, number)
         };

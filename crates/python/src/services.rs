@@ -122,6 +122,21 @@ pub trait TaskReports: Send + Sync {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TaskPartitions(pub Vec<usize>);
 
+/// The number of the task in whose course partitions are computed, where it is not a partition's
+/// own: below a coalesce or a cartesian product one task computes several partitions.
+///
+/// As an extension of a task's context; there, none stands for partitions with tasks of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TaskNumber(pub Option<usize>);
+
+impl TaskNumber {
+    /// What a context says.
+    pub fn of(context: &TaskContext) -> Self {
+        let extension = context.session_config().get_extension::<Self>();
+        extension.map_or(Self(None), |number| *number)
+    }
+}
+
 /// The number that local partition `partition` has in the whole data set: what user code,
 /// output file names, persisted blocks and task reports must be given.
 pub fn global_partition(context: &TaskContext, partition: usize) -> usize {

@@ -46,6 +46,8 @@ pub struct PythonTask {
     pub operator_id: i64,
     /// Partition that the task computes.
     pub partition: usize,
+    /// The number that the task has for user code, where it is not that of the partition.
+    pub task_number: Option<usize>,
     /// Which attempt of the task this is, from 0.
     pub attempt: usize,
     /// How the worker reads, calls and writes.
@@ -74,6 +76,7 @@ impl PythonTask {
             job_id,
             operator_id,
             partition,
+            task_number: None,
             attempt: 0,
             eval_type: EvalType::NonUdf,
             function: function.clone(),
@@ -124,7 +127,7 @@ impl PythonTask {
         serde_json::json!({
             "isBarrier": false,
             "stageId": self.job_id,
-            "partitionId": self.partition,
+            "partitionId": self.task_number.unwrap_or(self.partition),
             "attemptNumber": self.attempt,
             "taskAttemptId": NEXT_ATTEMPT_ID.fetch_add(1, Ordering::Relaxed),
             "cpus": 1,

@@ -20,7 +20,7 @@ use datafusion::datasource::memory::MemorySourceConfig;
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::execution::TaskContext;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
-use pyrite_python::TaskPartitions;
+use pyrite_python::{TaskNumber, TaskPartitions};
 
 use crate::errors::internal;
 
@@ -91,12 +91,18 @@ pub(crate) fn was_sliced(old: &Arc<dyn ExecutionPlan>, new: &Arc<dyn ExecutionPl
     !Arc::ptr_eq(old, new)
 }
 
-/// A context whose partitions have these numbers; an empty list numbers them from 0.
-pub(crate) fn renumbered(context: &TaskContext, numbers: Vec<usize>) -> Arc<TaskContext> {
+/// A context whose partitions have these numbers, an empty list for numbers from 0, and belong to
+/// this task.
+pub(crate) fn renumbered(
+    context: &TaskContext,
+    numbers: Vec<usize>,
+    task: TaskNumber,
+) -> Arc<TaskContext> {
     let config = context
         .session_config()
         .clone()
-        .with_extension(Arc::new(TaskPartitions(numbers)));
+        .with_extension(Arc::new(TaskPartitions(numbers)))
+        .with_extension(Arc::new(task));
     Arc::new(TaskContext::new(
         context.task_id(),
         context.session_id(),
@@ -107,6 +113,13 @@ pub(crate) fn renumbered(context: &TaskContext, numbers: Vec<usize>) -> Arc<Task
         context.window_functions().clone(),
         context.runtime_env(),
     ))
+}
+
+/// A context for the inputs, numbered from 0, of the partition that is computed in it. The
+/// outermost of several operators with more inputs than partitions says which task it is.
+pub(crate) fn for_inputs_of(context: &TaskContext, partition: usize) -> Arc<TaskContext> {
+    let task = TaskNumber::of(context).0.unwrap_or(partition);
+    renumbered(context, Vec::new(), TaskNumber(Some(task)))
 }
 
 fn source(table: &Arc<dyn ExecutionPlan>) -> Result<&MemorySourceConfig> {

@@ -1,7 +1,8 @@
 //! The executors of one worker: started, watched, ended.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::path::PathBuf;
+use std::io::SeekFrom;
+use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use pyrite_conf::scratch;
 use pyrite_proto::cluster::{ExecutorState, ExecutorStateChanged, LaunchExecutor, RunningExecutor};
 use pyrite_ui::worker::{ExecutorRow, WorkerPage, WorkerSource};
 use std::os::unix::process::ExitStatusExt;
+use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio::process::Child;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -27,6 +29,10 @@ use crate::link::QUEUE;
 
 /// Time between asking an executor to end and ending it.
 pub const KILL_GRACE: Duration = Duration::from_secs(3);
+
+/// How much of its stderr the message about a failed executor quotes at most.
+const LAST_WORDS_BYTES: u64 = 1000;
+const LAST_WORDS_LINES: usize = 4;
 
 type Key = (AppId, ExecutorId);
 
@@ -115,7 +121,7 @@ impl Executors {
                 "the application's id is no plain name".to_owned(),
             ))
         };
-        let (state, message, exit_status) = match spawned {
+        let (state, mut message, exit_status) = match spawned {
             Err(error) => {
                 warn!(app_id = %key.0, executor_id = %key.1, error = %causes(&error), "cannot launch executor");
                 (ExecutorState::Failed, causes(&error), None)
@@ -127,6 +133,9 @@ impl Executors {
                 end_of(child, &kill).await
             }
         };
+        if state == ExecutorState::Exited && exit_status != Some(0) {
+            message.push_str(&last_words(&dir.join("stderr")).await);
+        }
         info!(app_id = %key.0, executor_id = %key.1, state = state.as_str_name(), message, "executor finished");
         // A killed executor leaves its blocks and shuffle data; its output stays to be read.
         let leftovers = tokio::task::spawn_blocking(move || scratch::sweep(&dir, "executor-"));
@@ -282,6 +291,37 @@ async fn end_of(
                 ExecutorState::Exited
             };
             (state, message, Some(code))
+        }
+    }
+}
+
+/// The end of what an executor wrote to a file, for the message about its own end; nothing when
+/// it wrote nothing.
+async fn last_words(path: &Path) -> String {
+    let read = async {
+        let mut file = tokio::fs::File::open(path).await?;
+        let length = file.metadata().await?.len();
+        let start = length.saturating_sub(LAST_WORDS_BYTES);
+        file.seek(SeekFrom::Start(start)).await?;
+        let mut bytes = Vec::new();
+        file.take(LAST_WORDS_BYTES).read_to_end(&mut bytes).await?;
+        Ok::<_, std::io::Error>(bytes)
+    };
+    match read.await {
+        Ok(bytes) => {
+            let text = String::from_utf8_lossy(&bytes);
+            let mut lines: Vec<&str> = text.lines().rev().map(str::trim).collect();
+            lines.retain(|line| !line.is_empty());
+            lines.truncate(LAST_WORDS_LINES);
+            lines.reverse();
+            if lines.is_empty() {
+                return String::new();
+            }
+            format!("; its last words: {}", lines.join(" / "))
+        }
+        Err(error) => {
+            warn!(path = %path.display(), %error, "cannot read what an executor wrote");
+            String::new()
         }
     }
 }

@@ -22,6 +22,10 @@ use crate::format::{ValueFormat, local_time, parse_zone};
 /// Above so many files open at once, the present ones are finished first.
 const MAX_OPEN_FILES: usize = 128;
 
+/// Parquet writers of a partition hold about this much before row groups go to their files, as
+/// in Spark (`parquet.block.size`).
+const ROW_GROUP_BYTES: usize = 128 << 20;
+
 /// What stands for a null in a directory's name.
 const NULL_PARTITION: &str = "__HIVE_DEFAULT_PARTITION__";
 
@@ -80,7 +84,8 @@ impl PartitionWriter {
 
     pub fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         if self.keys.is_empty() {
-            return self.append(String::new(), batch);
+            self.append(String::new(), batch)?;
+            return self.make_room();
         }
         let mut groups: HashMap<String, Vec<u32>> = HashMap::new();
         for row in 0..batch.num_rows() {
@@ -92,6 +97,20 @@ impl PartitionWriter {
         for (directory, rows) in groups {
             let rows = take_record_batch(&batch.project(&self.kept)?, &UInt32Array::from(rows))?;
             self.append(directory, &rows)?;
+        }
+        self.make_room()
+    }
+
+    /// Ends row groups, the largest first, while the open files hold too much in memory.
+    fn make_room(&mut self) -> Result<()> {
+        let held = |file: &OpenFile| file.writer.memory_size();
+        let mut total: usize = self.open.values().map(held).sum();
+        while total > ROW_GROUP_BYTES {
+            let Some(largest) = self.open.values_mut().max_by_key(|file| held(file)) else {
+                break;
+            };
+            total -= held(largest);
+            largest.writer.end_row_group()?;
         }
         Ok(())
     }
@@ -280,6 +299,22 @@ impl FileWriter {
                     output.write_all(b"\n")?;
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// What waits in memory for the end of a row group.
+    fn memory_size(&self) -> usize {
+        match self {
+            Self::Parquet(writer) => writer.memory_size(),
+            Self::Csv(_) | Self::Json(_) | Self::Text(_) => 0,
+        }
+    }
+
+    fn end_row_group(&mut self) -> Result<()> {
+        match self {
+            Self::Parquet(writer) => writer.flush()?,
+            Self::Csv(_) | Self::Json(_) | Self::Text(_) => {}
         }
         Ok(())
     }

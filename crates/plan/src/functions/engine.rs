@@ -86,6 +86,11 @@ pub(crate) fn call(name: &str, args: Vec<Expr>) -> Result<Expr> {
     Ok(scalar(name)?.call(args))
 }
 
+/// Calls `spark_rand` or `spark_randn`.
+pub(crate) fn random(name: &str, seed: Expr) -> Result<Expr> {
+    call(name, vec![seed, call("spark_each_row", vec![])?])
+}
+
 /// Calls a scalar function of datafusion-spark.
 pub(crate) fn call_spark(name: &str, args: Vec<Expr>) -> Result<Expr> {
     Ok(spark(name)?.call(args))

@@ -183,7 +183,7 @@ fn random(call: &Call, a: &Analyzer) -> Result<Typed> {
         "spark_rand"
     };
     let mut typed = call.named(
-        engine::call(function, vec![seed])?,
+        engine::random(function, seed)?,
         call.text_as(if call.name == "randn" {
             "randn"
         } else {

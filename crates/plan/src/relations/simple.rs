@@ -296,10 +296,8 @@ impl Analyzer<'_> {
         }
         let (low, high) = (sample.lower_bound, sample.upper_bound);
         let seed = sample.seed.unwrap_or_else(|| self.now.timestamp_micros());
-        let random = crate::functions::engine::call(
-            "spark_rand",
-            vec![datafusion::logical_expr::lit(seed)],
-        )?;
+        let seed = datafusion::logical_expr::lit(seed);
+        let random = crate::functions::engine::random("spark_rand", seed)?;
         let name = crate::analyzer::unique_name("sample");
         let mut columns: Vec<Expr> = input.fields.iter().map(|f| f.expr()).collect();
         columns.push(random.alias(&name));

@@ -124,11 +124,12 @@ impl ExecutionPlan for CartesianExec {
     ) -> Result<SendableRecordBatchStream> {
         let (left, right) = self.pair(partition)?;
         let dir = TaskServices::of(&context)?.local_dir.clone();
-        let context = partition_table::renumbered(&context, Vec::new());
+        let number = left * self.right.output_partitioning().partition_count() + right;
+        let context = partition_table::for_inputs_of(&context, number);
         let lefts = self.left.execute(left, Arc::clone(&context))?;
         let rights = self.right.execute(right, context)?;
         let batches = stream::once(async move {
-            let budget = MemoryBudget::new(MEMORY_BYTES);
+            let budget = MemoryBudget::new(MEMORY_BYTES, 0);
             let spool = spool(rights, SpoolWriter::new(1, budget, &dir)).await?;
             Ok::<_, DataFusionError>(pairs(lefts, Arc::new(spool)))
         })

@@ -12,7 +12,7 @@ use datafusion::physical_plan::{
 };
 use futures::{StreamExt, TryStreamExt, stream};
 use pyrite_python::frames::{frame_column, frame_schema};
-use pyrite_python::{LocalAttempts, TaskServices};
+use pyrite_python::{LocalAttempts, TaskNumber, TaskServices};
 use tokio::task::JoinSet;
 
 use super::shuffle::split_target;
@@ -75,7 +75,8 @@ impl LocalShuffleExec {
         let output = Arc::clone(output);
         let input = Arc::clone(&self.input);
         let targets = self.num_partitions;
-        let context = partition_table::renumbered(context, Vec::new());
+        // The tasks of the map side are their own, whichever task waits for them.
+        let context = partition_table::renumbered(context, Vec::new(), TaskNumber(None));
         Ok(async move {
             let output = output.get_or_init(|| run_map_side(input, targets, context));
             match output.await {

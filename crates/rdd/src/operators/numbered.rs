@@ -9,7 +9,7 @@ use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PlanProperties,
     ReplaceChildrenOptions,
 };
-use pyrite_python::TaskPartitions;
+use pyrite_python::{TaskNumber, TaskPartitions};
 
 use super::{take_children, unknown_partitions};
 use crate::partition_table;
@@ -95,7 +95,8 @@ impl ExecutionPlan for NumberedExec {
         if already_so {
             return self.input.execute(partition, context);
         }
-        let context = partition_table::renumbered(&context, numbers.to_vec());
+        let task = TaskNumber::of(&context);
+        let context = partition_table::renumbered(&context, numbers.to_vec(), task);
         self.input.execute(partition, context)
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{AsArray, LargeListArray, RecordBatch, UInt64Array};
+use arrow::array::{ArrayRef, AsArray, LargeListArray, RecordBatch, UInt64Array};
 use arrow::buffer::{OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, UInt64Type};
 use datafusion::common::Result;
@@ -45,7 +45,8 @@ impl PartitionGroupsExec {
         let groups: Vec<Vec<usize>> = (0..count)
             .map(|i| (i * inputs / count..(i + 1) * inputs / count).collect())
             .collect();
-        Self::try_new(input, &groups)
+        let groups = groups.into_iter().enumerate();
+        Self::try_new(input, groups)
     }
 
     /// Has the given partitions of the input, in the given order.
@@ -53,18 +54,25 @@ impl PartitionGroupsExec {
     /// # Errors
     /// When the input has no such partition.
     pub fn select(input: Arc<dyn ExecutionPlan>, partitions: &[usize]) -> Result<Self> {
-        let groups: Vec<_> = partitions.iter().map(|&p| vec![p]).collect();
-        Self::try_new(input, &groups)
+        let groups = partitions.iter().map(|&p| (p, vec![p]));
+        Self::try_new(input, groups)
     }
 
-    fn try_new(input: Arc<dyn ExecutionPlan>, groups: &[Vec<usize>]) -> Result<Self> {
+    /// Each group comes with the number of its task for user code.
+    fn try_new(
+        input: Arc<dyn ExecutionPlan>,
+        groups: impl Iterator<Item = (usize, Vec<usize>)>,
+    ) -> Result<Self> {
         let inputs = input.output_partitioning().partition_count();
-        if let Some(wrong) = groups.iter().flatten().find(|&&p| p >= inputs) {
-            return Err(crate::external(pyrite_proto::error::SparkError::other(
-                format!("there is no partition {wrong} in an RDD of {inputs} partitions"),
-            )));
+        let mut rows = Vec::new();
+        for (task, group) in groups {
+            if let Some(wrong) = group.iter().find(|&&p| p >= inputs) {
+                return Err(crate::external(pyrite_proto::error::SparkError::other(
+                    format!("there is no partition {wrong} in an RDD of {inputs} partitions"),
+                )));
+            }
+            rows.push(group_row(task, &group)?);
         }
-        let rows = groups.iter().map(|g| group_row(g)).collect::<Result<_>>()?;
         let table = partition_table::of_rows(groups_schema(), rows)?;
         Ok(Self::with_table(input, table))
     }
@@ -76,6 +84,17 @@ impl PartitionGroupsExec {
             table,
             properties,
         }
+    }
+
+    /// The number of the task that computes local partition `partition`.
+    fn task(&self, partition: usize) -> Result<usize> {
+        let row = partition_table::row(&self.table, partition)?;
+        let column = row.columns().get(1);
+        let task = column
+            .and_then(|column| column.as_primitive_opt::<UInt64Type>())
+            .ok_or_else(|| internal("a partition table without numbers of tasks"))?
+            .value(0);
+        usize::try_from(task).map_err(|_| internal("a task number out of range"))
     }
 
     /// The inputs of local partition `partition`.
@@ -102,18 +121,19 @@ fn item_field() -> FieldRef {
 }
 
 fn groups_schema() -> SchemaRef {
-    Arc::new(Schema::new(vec![Field::new(
-        "inputs",
-        DataType::LargeList(item_field()),
-        false,
-    )]))
+    Arc::new(Schema::new(vec![
+        Field::new("inputs", DataType::LargeList(item_field()), false),
+        Field::new("task", DataType::UInt64, false),
+    ]))
 }
 
-fn group_row(group: &[usize]) -> Result<RecordBatch> {
+fn group_row(task: usize, group: &[usize]) -> Result<RecordBatch> {
     let values = UInt64Array::from_iter_values(group.iter().map(|&p| p as u64));
     let offsets = OffsetBuffer::new(ScalarBuffer::from(vec![0_i64, group.len() as i64]));
     let list = LargeListArray::try_new(item_field(), offsets, Arc::new(values), None)?;
-    Ok(RecordBatch::try_new(groups_schema(), vec![Arc::new(list)])?)
+    let task = UInt64Array::from(vec![task as u64]);
+    let columns: Vec<ArrayRef> = vec![Arc::new(list), Arc::new(task)];
+    Ok(RecordBatch::try_new(groups_schema(), columns)?)
 }
 
 impl DisplayAs for PartitionGroupsExec {
@@ -154,7 +174,7 @@ impl ExecutionPlan for PartitionGroupsExec {
         context: Arc<TaskContext>,
     ) -> Result<SendableRecordBatchStream> {
         let group = self.group(partition)?;
-        let context = partition_table::renumbered(&context, Vec::new());
+        let context = partition_table::for_inputs_of(&context, self.task(partition)?);
         let input = Arc::clone(&self.input);
         let batches = stream::iter(group)
             .map(move |p| input.execute(p, Arc::clone(&context)))

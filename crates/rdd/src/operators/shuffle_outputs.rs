@@ -15,7 +15,9 @@ use tokio::sync::OnceCell;
 use super::spool::{MemoryBudget, Spool};
 
 /// Memory for all outputs of the process; what is beyond it goes to disk, where Spark puts all.
-const MEMORY_BYTES: usize = 64 * 1024 * 1024;
+const MEMORY_BYTES: usize = 32 * 1024 * 1024;
+/// Memory for a task that writes when there is no more.
+const WRITER_BYTES: usize = 2 * 1024 * 1024;
 /// Share of the memory that outputs of earlier jobs may hold when a new one is written.
 const KEPT_MEMORY_BYTES: usize = MEMORY_BYTES / 2;
 /// Outputs that are kept, whatever their size.
@@ -28,7 +30,8 @@ pub(super) type OutputCell = Arc<OnceCell<MapOutputs>>;
 
 /// The memory that all outputs of the process share.
 pub(super) fn memory_budget() -> Arc<MemoryBudget> {
-    static BUDGET: LazyLock<Arc<MemoryBudget>> = LazyLock::new(|| MemoryBudget::new(MEMORY_BYTES));
+    static BUDGET: LazyLock<Arc<MemoryBudget>> =
+        LazyLock::new(|| MemoryBudget::new(MEMORY_BYTES, WRITER_BYTES));
     Arc::clone(&BUDGET)
 }
 

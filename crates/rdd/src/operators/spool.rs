@@ -20,13 +20,18 @@ use crate::errors::{internal, io};
 #[derive(Debug)]
 pub(super) struct MemoryBudget {
     limit_bytes: usize,
+    /// What a writer may hold all the same, so that it does not write every frame by itself
+    /// when the others have used up everything.
+    least_bytes: usize,
     used_bytes: AtomicUsize,
 }
 
 impl MemoryBudget {
-    pub(super) fn new(limit_bytes: usize) -> Arc<Self> {
+    /// A budget of `limit_bytes`, besides `least_bytes` for each writer at work.
+    pub(super) fn new(limit_bytes: usize, least_bytes: usize) -> Arc<Self> {
         Arc::new(Self {
             limit_bytes,
+            least_bytes,
             used_bytes: AtomicUsize::new(0),
         })
     }
@@ -34,11 +39,6 @@ impl MemoryBudget {
     /// Counts bytes; false when they are beyond the limit.
     fn take(&self, bytes: usize) -> bool {
         self.used_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes <= self.limit_bytes
-    }
-
-    /// What a spool writes to disk at a time, at least; as much may be in memory beyond the limit.
-    fn least_spill(&self) -> usize {
-        self.limit_bytes / 64
     }
 
     /// Bytes that are counted at this moment.
@@ -89,7 +89,7 @@ impl SpoolWriter {
         buffer.extend_from_slice(&length.to_be_bytes());
         buffer.extend_from_slice(frame);
         self.buffered_bytes += 4 + frame.len();
-        if !self.budget.take(4 + frame.len()) && self.buffered_bytes >= self.budget.least_spill() {
+        if !self.budget.take(4 + frame.len()) && self.buffered_bytes >= self.budget.least_bytes {
             self.spill()?;
         }
         Ok(())
@@ -236,9 +236,10 @@ mod tests {
         fn frames_come_back_in_order_whether_spilled_or_not(
             pushes in prop::collection::vec((0_usize..4, prop::collection::vec(any::<u8>(), 0..40)), 0..60),
             limit in 0_usize..400,
+            least in 0_usize..100,
         ) {
             let dir = tempfile::tempdir().unwrap();
-            let budget = MemoryBudget::new(limit);
+            let budget = MemoryBudget::new(limit, least);
             let mut writer = SpoolWriter::new(4, Arc::clone(&budget), dir.path());
             for (target, frame) in &pushes {
                 writer.push(*target, frame).unwrap();
