@@ -44,6 +44,7 @@ from pyspark.taskcontext import TaskContext
 from pyrite import interrupts
 from pyrite.broadcast import Broadcast, BroadcastPickleRegistry
 from pyrite.callsite import CallSite, user_call_site
+from pyrite.cleaning import DroppedExchanges
 from pyrite.errors import NoJvm, driver_error, not_supported
 from pyrite.files import SharedFiles, SparkFiles
 from pyrite.hadoop.output import local_path
@@ -208,6 +209,7 @@ class SparkContext(Sources):
         self._broadcast_ids = itertools.count()
         self._pickled_broadcast_vars = BroadcastPickleRegistry()
         self._properties = ThreadProperties()
+        self._dropped_exchanges = DroppedExchanges()
         self._jobs = JobRunner(self)
         self._on_stop: List[Callable[[], None]] = []
         self._owner_pid = os.getpid()

@@ -118,6 +118,7 @@ class JobRunner:
             function.command = wrap_command(function.command, properties.values, meeting)
 
         build_graph(request.graph, rdd, prepare)
+        request.dropped_exchanges.extend(context._dropped_exchanges.take())
         request.description = properties.description
         request.job_group = properties.job_group
         request.tags.extend(sorted(properties.tags))

@@ -108,6 +108,9 @@ pub trait Runtime: Send + Sync {
     /// Drops the persisted partitions of an RDD everywhere.
     async fn remove_rdd(&self, rdd_id: i64);
 
+    /// Drops what map stages wrote for the exchanges that make these RDDs.
+    fn forget_exchanges(&self, rdd_ids: &[i64]);
+
     /// Drops the executors' copies of a broadcast value.
     async fn remove_broadcast(&self, broadcast_id: i64);
 

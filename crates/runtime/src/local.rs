@@ -171,6 +171,10 @@ impl Runtime for LocalRuntime {
         }
     }
 
+    fn forget_exchanges(&self, rdd_ids: &[i64]) {
+        pyrite_rdd::operators::forget_exchanges(&self.services, rdd_ids);
+    }
+
     async fn warm_python(&self) {
         self.services.python_workers.warm(self.threads.min(4));
     }

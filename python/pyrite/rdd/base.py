@@ -55,6 +55,8 @@ class RDDCore(Generic[T_co]):
         if not hidden and not self._is_numbered_late():
             self._lineage(str(user_call_site(whole_path=True)) if isinstance(source, Shuffle) else None)
         self.has_resource_profile = False
+        if isinstance(source, Shuffle):
+            ctx._dropped_exchanges.watch(self, self._id)
 
     @property
     def _jrdd(self) -> NoReturn:

@@ -99,6 +99,9 @@ impl CoreService for Core {
         request: Request<RunJobRequest>,
     ) -> Result<Response<JobResponses>, Status> {
         let request = request.into_inner();
+        self.application
+            .runtime
+            .forget_exchanges(&request.dropped_exchanges);
         let job = self
             .application
             .jobs

@@ -83,6 +83,7 @@ pub use partition_groups::PartitionGroupsExec;
 pub use persist::PersistExec;
 pub(crate) use shuffle::shuffle_exchange;
 pub use shuffle::{ShuffleFramesExec, ShuffleKeyExec, shuffle_schema};
+pub use shuffle_outputs::forget_exchanges;
 pub use text_file::TextFileExec;
 pub use write_text::WriteTextFileExec;
 pub use zip::ZipExec;

@@ -74,6 +74,15 @@ pub(super) fn output_of(services: &Arc<TaskServices>, shuffle_id: i64) -> Output
     cell
 }
 
+/// Drops the outputs of exchanges that nobody asks for any more. Jobs that read them finish.
+pub fn forget_exchanges(services: &Arc<TaskServices>, rdd_ids: &[i64]) {
+    let mut kept = KEPT.lock();
+    for rdd_id in rdd_ids {
+        kept.outputs
+            .remove(&(Arc::as_ptr(services).addr(), *rdd_id));
+    }
+}
+
 impl KeptOutputs {
     /// Forgets outputs until there is room for a new one, those that were not used for the
     /// longest time first. Jobs that are under way keep theirs.

@@ -135,6 +135,14 @@ impl MapOutputs {
         }
     }
 
+    /// Gives outputs up that nobody asks for any more.
+    pub fn remove(&self, rdd_ids: &[i64]) {
+        let mut state = self.state.lock();
+        for rdd_id in rdd_ids {
+            state.kept.remove(rdd_id);
+        }
+    }
+
     /// Forgets what was on an executor.
     pub fn forget_executor(&self, executor_id: &str) {
         let mut state = self.state.lock();

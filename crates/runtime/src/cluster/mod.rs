@@ -201,6 +201,10 @@ impl Runtime for ClusterRuntime {
         self.executors.broadcast(&command).await;
     }
 
+    fn forget_exchanges(&self, rdd_ids: &[i64]) {
+        self.scheduler.map_outputs().remove(rdd_ids);
+    }
+
     async fn warm_python(&self) {
         self.executors.warm_python().await;
     }
