@@ -58,7 +58,7 @@ for _ in range(3):
     peak("small elements", lambda: len(small.collect()), 150)
     peak("pandas", lambda: len(numbers.toPandas()), 153)
     peak("rows", lambda: len(texts.collect()), 300)
-    peak("taken", lambda: len(chunks.take(10)), 10)
+    peak("taken", lambda: len(chunks.take(10)), 19)  # the first partition
 peak("iterated", lambda: sum(1 for _ in chunks.toLocalIterator()), 20)
 print(json.dumps(found))
 """
@@ -89,12 +89,22 @@ print(json.dumps(found))
 """
 
 
-def peaks(programs: Programs, text: str, master: str) -> list[list[Any]]:
+#: Each part of a sort holds some memory that it cannot spill.
+MANY_PARTS = """
+rows = spark.range(0, 2_000_000, 1, 50).selectExpr("id", "uuid() as u", "repeat(cast(id as string), 30) as s")
+peak("sorted", lambda: rows.orderBy("u").write.parquet(scratch + "/sorted"))
+texts = [row.u for row in spark.read.parquet(scratch + "/sorted").select("u").limit(100_000).collect()]
+found.append([texts == sorted(texts), spark.read.parquet(scratch + "/sorted").count(), 0, 0])
+print(json.dumps(found))
+"""
+
+
+def peaks(programs: Programs, text: str, master: str, memory_mib: int = DRIVER_MEMORY_MIB) -> list[list[Any]]:
     """Run a program and return, for each action, its name, its answer, the driver's peak and the size of its results."""
     script = programs.script("memory.py", PRELUDE + text)
     scratch = programs.directory / "scratch"
     scratch.mkdir()
-    result = programs.run(sys.executable, script, master, str(scratch), f"{DRIVER_MEMORY_MIB}m", seconds=240).ok()
+    result = programs.run(sys.executable, script, master, str(scratch), f"{memory_mib}m", seconds=240).ok()
     found: list[list[Any]] = json.loads(result.out)
     print("\n".join(map(str, found)))
     return found
@@ -126,3 +136,9 @@ def test_what_dataframes_compute_does_not_stay_in_the_driver(programs: Programs,
     found = peaks(programs, FRAMES, master)
     assert [action[1] for action in found] == [571428571, None, 4_000_000, None, 4096, None]
     within(found, OWN_MIB + (DRIVER_MEMORY_MIB if master != LOCAL_CLUSTER else 0))
+
+
+def test_a_sort_of_many_parts_spills_in_little_memory(programs: Programs) -> None:
+    found = peaks(programs, MANY_PARTS, "local[2]", 512)
+    assert [action[:2] for action in found] == [["sorted", None], [True, 2_000_000]]
+    within(found, OWN_MIB + 512)

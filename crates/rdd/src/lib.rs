@@ -4,7 +4,7 @@
 //! a cluster knows which partitions of the whole RDD it has, then [`operators`].
 //!
 //! - [`RddPlanner`], [`num_partitions`], [`select_partitions`]: from a graph to a plan
-//! - [`prepare_local`], [`run_shuffles`], [`prepare_cluster`]: what a runtime does to a plan before it runs it
+//! - [`prepare_local`], [`few_sorts_at_once`], [`run_shuffles`], [`prepare_cluster`]: what a runtime does to a plan before it runs it
 //! - [`count_exchanges`], [`innermost_exchange`], [`replace_exchanges`]: exchanges by the RDD that they make
 //! - [`RddTable`]: an RDD of Arrow streams as a table
 //! - [`write_text_file`] plans `saveAsTextFile`
@@ -30,7 +30,7 @@ pub use errors::external;
 pub use exchanges::{count_exchanges, innermost_exchange, replace_exchanges};
 pub use persisted::persisted_partitions;
 pub use planner::{DataFramePlans, RddPlanner, num_partitions, select_partitions};
-pub use prepare::{prepare_cluster, prepare_local, run_shuffles};
+pub use prepare::{few_sorts_at_once, prepare_cluster, prepare_local, run_shuffles};
 pub use pyrite_python::frames::frame_schema;
 pub use shuffle_keys::shuffle_keys;
 pub use table::{JobId, RddScanExec, RddTable};

@@ -9,7 +9,10 @@ use datafusion::datasource::physical_plan::FileScanConfig;
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::execution::TaskContext;
 use datafusion::physical_plan::empty::EmptyExec;
+use datafusion::physical_plan::execution_plan::replace_children_if_necessary;
 use datafusion::physical_plan::repartition::RepartitionExec;
+use datafusion::physical_plan::sorts::sort::SortExec;
+use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use futures::future::BoxFuture;
 
@@ -49,6 +52,42 @@ pub fn prepare_cluster(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn Execution
             Ok(Transformed::yes(Arc::new(sliceable) as _))
         })
         .data()
+}
+
+/// Lets a sort of a whole data set have at most `at_once` sorts of parts below it.
+///
+/// The engine sorts all partitions at the same time and merges them. Each part holds some memory
+/// that cannot be spilled, so many of them run out of it however little they have to sort, and
+/// each runs the Python workers that it needs.
+///
+/// # Errors
+/// When an operator refuses its new input, which is a fault of ours.
+pub fn few_sorts_at_once(
+    plan: Arc<dyn ExecutionPlan>,
+    at_once: usize,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    plan.transform_up(|node| {
+        let merged = node
+            .downcast_ref::<SortPreservingMergeExec>()
+            .map(SortPreservingMergeExec::input);
+        let Some(sort) = merged.filter(|input| input.is::<SortExec>()) else {
+            return Ok(Transformed::no(node));
+        };
+        let is_top = sort.fetch().is_some();
+        if is_top || sort.output_partitioning().partition_count() <= at_once {
+            return Ok(Transformed::no(node));
+        }
+        let parts = sort.children().into_iter().map(Arc::clone);
+        let parts = parts
+            .map(|part| Ok(Arc::new(PartitionGroupsExec::coalesce(part, at_once)?) as _))
+            .collect::<Result<Vec<_>>>()?;
+        let sort = replace_children_if_necessary(Arc::clone(sort), parts)?;
+        Ok(Transformed::yes(replace_children_if_necessary(
+            node,
+            vec![sort],
+        )?))
+    })
+    .data()
 }
 
 /// Puts the plans of RDDs where their scans are.

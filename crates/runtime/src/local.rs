@@ -96,7 +96,9 @@ impl LocalRuntime {
 #[async_trait]
 impl Runtime for LocalRuntime {
     async fn run(&self, job: JobRequest) -> Result<JobStream, SparkError> {
-        let plan = pyrite_rdd::prepare_local(job.plan).map_err(to_spark_error)?;
+        let plan = pyrite_rdd::prepare_local(job.plan)
+            .and_then(|plan| pyrite_rdd::few_sorts_at_once(plan, self.threads))
+            .map_err(to_spark_error)?;
         let partitions = plan.output_partitioning().partition_count();
         let (events, receiver) = mpsc::channel(2 * self.threads);
         let (cancel, cancelled) = watch::channel(false);
