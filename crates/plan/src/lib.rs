@@ -10,6 +10,7 @@
 
 mod analyze;
 mod analyzer;
+mod cache;
 mod catalog;
 mod catalog_relation;
 pub mod command;
@@ -38,6 +39,7 @@ pub mod types;
 mod udf;
 mod write;
 
+pub use cache::{PlanCache, RowKeeper};
 pub use command::{CommandResult, PendingWrite};
 pub use finish::{Finish, Finisher};
 pub use resolved::{ResolvedField, ResolvedPlan};

@@ -16,6 +16,7 @@ use futures::future::BoxFuture;
 use crate::operators::{
     LocalShuffleExec, PartitionGroupsExec, PersistExec, ShuffleFramesExec, ShuffleKeyExec,
 };
+use crate::cached::InMemoryTableScanExec;
 use crate::table::RddScanExec;
 
 /// Prepares a plan for running in this process: the exchanges of RDDs become stages.
@@ -51,10 +52,13 @@ pub fn prepare_cluster(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn Execution
         .data()
 }
 
-/// Puts the plans of RDDs where their scans are.
+/// Puts the plans of RDDs and of cached DataFrames where their scans are.
 fn expand_scans(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
-    // Downwards, because an RDD may hold DataFrames that hold RDDs.
+    // Downwards, because an RDD may hold DataFrames that hold RDDs, or cached ones.
     plan.transform_down(|node| {
+        if let Some(cached) = node.downcast_ref::<InMemoryTableScanExec>() {
+            return Ok(Transformed::yes(cached.expanded()?));
+        }
         Ok(match node.downcast_ref::<RddScanExec>() {
             Some(scan) => Transformed::yes(scan.expanded()),
             None => Transformed::no(node),
