@@ -23,7 +23,7 @@ print(people.schema, people.columns, people.dtypes)
 print(people.count(), people.collect(), people.take(2), people.first())
 people.select("name", (col("age") + 1).alias("next"), col("id") * 2, people["team"]).show()
 people.select(
-    F.col("age") + 1, F.upper("name"), F.lit(1), F.lit("a"), F.col("id") == 1, (-F.col("id")).alias("minus")
+    F.col("age") + 1, F.upper("name"), F.lit(1), F.lit("a"), F.col("id") == 1, -F.col("id")
 ).show()
 people.filter(col("age") > 30).show()
 people.where("team = 'x' AND age < 40").show()
