@@ -7,7 +7,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use pyrite_conf::{Environment, MasterUrl, SparkConf};
-use pyrite_plan::PlanCache;
+use pyrite_plan::SharedState;
 use pyrite_proto::FILE_DESCRIPTOR_SET;
 use pyrite_proto::auth::RequireToken;
 use pyrite_proto::connect::spark_connect_service_server::SparkConnectServiceServer;
@@ -227,7 +227,7 @@ impl Parts<'_> {
             name: conf.get_or("spark.app.name", "pyspark-shell").to_owned(),
             effective_conf,
             local_dir: self.local_dir.to_owned(),
-            plan_cache: Arc::new(PlanCache::new(Arc::new(Blocks {
+            shared: Arc::new(SharedState::new(Arc::new(Blocks {
                 runtime: Arc::clone(&engine.runtime),
             }))),
             runtime: engine.runtime,

@@ -1,5 +1,7 @@
 //! Commands: views, functions, writes, SQL that is no query.
 
+use std::collections::BTreeMap;
+
 use pyrite_proto::connect;
 use pyrite_proto::connect::catalog::CatType;
 use pyrite_proto::connect::command::CommandType;
@@ -103,16 +105,7 @@ impl PlanSession {
                 ),
             ));
         };
-        let mut catalog = self.catalog.write();
-        let views = if global {
-            &mut catalog.global_views
-        } else {
-            &mut catalog.views
-        };
         let key = name.to_lowercase();
-        if !replace && views.contains_key(&key) {
-            return Err(errors::view_exists(name));
-        }
         let plan = ResolvedPlan {
             finish: None,
             ..plan
@@ -121,8 +114,13 @@ impl PlanSession {
             name: name.clone(),
             plan,
         };
-        let replaced = views.insert(key.clone(), view.clone()).is_some();
-        drop(catalog);
+        let existed = self.with_views(global, |views| {
+            if !replace && views.contains_key(&key) {
+                return Err(errors::view_exists(name));
+            }
+            Ok(views.insert(key.clone(), view.clone()).is_some())
+        });
+        let replaced = existed?;
         if replaced {
             self.view_replaced(&key, global, &view.plan);
         }
@@ -203,16 +201,22 @@ impl PlanSession {
         })
     }
 
+    /// Does something to this session's temporary views, or to the global ones.
+    fn with_views<T>(
+        &self,
+        global: bool,
+        change: impl FnOnce(&mut BTreeMap<String, View>) -> T,
+    ) -> T {
+        match global {
+            true => change(&mut self.shared.global_views.write()),
+            false => change(&mut self.catalog.write().views),
+        }
+    }
+
     /// Drops a temporary view; true when there was one.
     pub(crate) fn drop_view(&self, name: &str, global: bool) -> bool {
-        let mut catalog = self.catalog.write();
-        let views = if global {
-            &mut catalog.global_views
-        } else {
-            &mut catalog.views
-        };
-        let dropped = views.remove(&name.trim_matches('`').to_lowercase());
-        drop(catalog);
+        let key = name.trim_matches('`').to_lowercase();
+        let dropped = self.with_views(global, |views| views.remove(&key));
         if let Some(view) = &dropped {
             self.uncache_view(&view.plan);
         }

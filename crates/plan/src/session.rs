@@ -30,6 +30,7 @@ use crate::errors::{Result, from_datafusion};
 use crate::leaves::{self, Leaf, LoadedLeaf};
 use crate::planner::Planning;
 use crate::resolved::ResolvedPlan;
+use crate::shared::SharedState;
 
 /// A setting that only carries an answer from a change of the catalog to its question.
 pub(crate) const DROPPED: &str = "pyrite.internal.dropped";
@@ -79,6 +80,7 @@ pub struct PlanSession {
     pub(crate) conf: RwLock<BTreeMap<String, String>>,
     pub(crate) catalog: Arc<RwLock<Catalog>>,
     pub(crate) extensions: Arc<dyn RelationExtensions>,
+    pub(crate) shared: Arc<SharedState>,
     pub(crate) cache: Arc<PlanCache>,
     pub(crate) remembered: RwLock<Vec<Remembered>>,
     pub(crate) checkpoints: RwLock<HashMap<String, Checkpoint>>,
@@ -87,13 +89,13 @@ pub struct PlanSession {
 
 impl PlanSession {
     /// Creates a session. `context` carries the runtime's `SessionConfig` and `RuntimeEnv`;
-    /// `conf` are the application's settings, of which `spark.sql.*` matter here; `cache` is
-    /// what all sessions of the application share.
+    /// `conf` are the application's settings, of which `spark.sql.*` matter here; `shared`
+    /// is what all sessions of the application have in common.
     pub fn new(
         context: SessionContext,
         conf: BTreeMap<String, String>,
         extensions: Arc<dyn RelationExtensions>,
-        cache: Arc<PlanCache>,
+        shared: Arc<SharedState>,
     ) -> Self {
         let context = with_spark_options(&context);
         Self {
@@ -102,7 +104,8 @@ impl PlanSession {
             conf: RwLock::new(conf),
             catalog: Arc::default(),
             extensions,
-            cache,
+            cache: Arc::clone(&shared.cache),
+            shared,
             remembered: RwLock::default(),
             checkpoints: RwLock::default(),
         }
@@ -172,7 +175,8 @@ impl PlanSession {
         if let Some(dropped) = dropped {
             conf.insert(DROPPED.into(), dropped.to_string());
         }
-        let catalog = self.catalog.read().clone();
+        let mut catalog = self.catalog.read().clone();
+        catalog.global_views = self.shared.global_views.read().clone();
         let remembered = self.remembered_plans();
         let time_zone = crate::settings::time_zone(&conf);
         let ansi = conf
@@ -284,11 +288,7 @@ impl PlanSession {
     }
 
     /// Plans a logical plan as it is.
-    async fn plan_job(
-        &self,
-        plan: &LogicalPlan,
-        job_id: i64,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
+    async fn plan_job(&self, plan: &LogicalPlan, job_id: i64) -> Result<Arc<dyn ExecutionPlan>> {
         self.planning()
             .physical(plan, job_id, 0)
             .await

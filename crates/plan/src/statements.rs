@@ -288,8 +288,9 @@ impl PlanSession {
             .collect();
         if wanted == GLOBAL_TEMP {
             found.extend(
-                catalog
+                self.shared
                     .global_views
+                    .read()
                     .values()
                     .map(|v| (wanted.clone(), v.name.clone(), true)),
             );

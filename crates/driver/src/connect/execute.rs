@@ -14,8 +14,9 @@ use pyrite_proto::connect::expression::Literal;
 use pyrite_proto::connect::expression::literal::{self, LiteralType};
 use pyrite_proto::connect::plan::OpType;
 use pyrite_proto::connect::{
-    CachedRemoteRelation, CheckpointCommandResult, Command, ExecutePlanResponse, GetResourcesCommandResult, MlCommand, MlCommandResult, Plan,
-    Relation, ml_command, ml_command_result,
+    CachedRemoteRelation, CheckpointCommandResult, Command, ExecutePlanResponse,
+    GetResourcesCommandResult, MlCommand, MlCommandResult, Plan, Relation, ml_command,
+    ml_command_result,
 };
 use pyrite_proto::error::SparkError;
 use pyrite_runtime::to_spark_error;

@@ -259,7 +259,7 @@ fn new_session(application: &Arc<Application>, user_id: &str, session_id: &str) 
             context,
             conf,
             Arc::new(extensions),
-            Arc::clone(&application.plan_cache),
+            Arc::clone(&application.shared),
         ),
         artifacts,
         errors: ErrorLog::default(),

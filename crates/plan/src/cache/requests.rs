@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use arrow::datatypes::DataType;
 use datafusion::functions_aggregate::expr_fn::count;
 use datafusion::logical_expr::{LogicalPlanBuilder, lit};
-use arrow::datatypes::DataType;
 use prost::Message;
 use pyrite_proto::connect;
 use pyrite_proto::connect::StorageLevel;
@@ -130,7 +130,11 @@ impl PlanSession {
     }
 
     /// `CACHE TABLE`, `spark.catalog.cacheTable`.
-    pub(crate) async fn cache_table(&self, name: &str, level: StorageLevel) -> Result<ResolvedPlan> {
+    pub(crate) async fn cache_table(
+        &self,
+        name: &str,
+        level: StorageLevel,
+    ) -> Result<ResolvedPlan> {
         let plan = self.resolve(&table_relation(name)).await?;
         self.cache_plan(&plan, level, Some(self.cached_name(name)?))?;
         Ok(plan)
@@ -141,7 +145,11 @@ impl PlanSession {
     pub(crate) async fn uncache_table(&self, name: &str) -> Result<()> {
         let plan = self.resolve(&table_relation(name)).await?;
         let parts = crate::sqltext::identifier(name)?;
-        let is_view = self.catalog.read().view(&parts).is_some();
+        let is_view = match parts.as_slice() {
+            [_] => self.catalog.read().view(&parts).is_some(),
+            [.., database, _] => database.eq_ignore_ascii_case(GLOBAL_TEMP),
+            [] => false,
+        };
         let gone = self.cache.remove(&plan.plan, !is_view);
         self.cache.drop_rows(gone).await;
         Ok(())

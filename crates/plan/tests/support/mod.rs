@@ -12,7 +12,7 @@ use datafusion::common::DataFusionError;
 use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::{ExecutionPlan, collect};
 use datafusion::prelude::{SessionConfig, SessionContext};
-use pyrite_plan::{CommandResult, PlanCache, PlanSession, RelationExtensions, RowKeeper};
+use pyrite_plan::{CommandResult, PlanSession, RelationExtensions, RowKeeper, SharedState};
 use pyrite_proto::connect::command::CommandType;
 use pyrite_proto::connect::relation::RelType;
 use pyrite_proto::connect::{Command, Relation, ShowString, Sql, SqlCommand, StorageLevel};
@@ -59,7 +59,7 @@ pub fn session() -> PlanSession {
         SessionContext::new_with_config(config),
         conf,
         Arc::new(NoExtensions),
-        Arc::new(PlanCache::new(Arc::new(KeptRows))),
+        Arc::new(SharedState::new(Arc::new(KeptRows))),
     )
 }
 
