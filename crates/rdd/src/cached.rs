@@ -146,6 +146,10 @@ impl ExecutionPlan for InMemoryTableScanExec {
     }
 }
 
+fn partitions_of(plan: &Arc<dyn ExecutionPlan>) -> usize {
+    plan.output_partitioning().partition_count()
+}
+
 /// The cached DataFrame whose rows `plan` keeps, if it takes an exchange to compute them.
 fn exchanged_cache(plan: &Arc<dyn ExecutionPlan>) -> Option<&PersistExec> {
     let persist = plan.downcast_ref::<PersistExec>()?;
@@ -169,13 +173,14 @@ fn has_exchange(plan: &Arc<dyn ExecutionPlan>) -> bool {
 }
 
 /// A plan that fills the blocks of a cached DataFrame and has no rows: for the innermost one in
-/// `plan` below whose rows there is an exchange and that `wanted` accepts by its block id.
+/// `plan` below whose rows there is an exchange and that `wanted` accepts by its block id and
+/// its number of partitions.
 ///
 /// # Errors
 /// When the engine refuses the plan, which is a fault of ours.
 pub fn filling(
     plan: &Arc<dyn ExecutionPlan>,
-    wanted: &dyn Fn(i64) -> bool,
+    wanted: &dyn Fn(i64, usize) -> bool,
 ) -> Result<Option<(i64, Arc<dyn ExecutionPlan>)>> {
     for child in plan.children() {
         if let Some(found) = filling(child, wanted)? {
@@ -183,7 +188,7 @@ pub fn filling(
         }
     }
     match exchanged_cache(plan) {
-        Some(persist) if wanted(persist.rdd_id()) => {
+        Some(persist) if wanted(persist.rdd_id(), partitions_of(plan)) => {
             let numbered: Arc<dyn ExecutionPlan> =
                 Arc::new(NumberedExec::try_new(Arc::clone(plan))?);
             let never = Arc::new(Literal::new(ScalarValue::Boolean(Some(false))));
@@ -195,20 +200,21 @@ pub fn filling(
 }
 
 /// The plan without the lineage of cached rows below whose exchange everything is there, as
-/// `is_filled` says of their block ids. Rows that turn out to be missing are an error
+/// `is_filled` says of their block ids and numbers of partitions. Rows that turn out to be missing are an error
 /// ([`is_lost_rows`](crate::operators::is_lost_rows)).
 ///
 /// # Errors
 /// When an operator refuses its new input, which is a fault of ours.
 pub fn without_lineage(
     plan: Arc<dyn ExecutionPlan>,
-    is_filled: impl Fn(i64) -> bool,
+    is_filled: impl Fn(i64, usize) -> bool,
 ) -> Result<Arc<dyn ExecutionPlan>> {
     plan.transform_down(|node| {
-        let Some(persist) = exchanged_cache(&node).filter(|p| is_filled(p.rdd_id())) else {
+        let count = partitions_of(&node);
+        let filled = exchanged_cache(&node).filter(|p| is_filled(p.rdd_id(), count));
+        let Some(persist) = filled else {
             return Ok(Transformed::no(node));
         };
-        let count = node.output_partitioning().partition_count();
         let lost = Arc::new(LostRowsExec::try_new(node.schema(), count)?);
         let kept = PersistExec::new(lost, persist.rdd_id(), *persist.level());
         let kept: Arc<dyn ExecutionPlan> = Arc::new(kept);

@@ -289,6 +289,7 @@ fn compression(wire: TextCompression) -> Result<Compression> {
 #[cfg(test)]
 mod tests {
     use arrow::datatypes::{DataType, Field};
+    use datafusion::physical_plan::ExecutionPlanProperties;
     use datafusion_proto::physical_plan::DefaultPhysicalExtensionCodec;
 
     use super::*;
@@ -336,6 +337,16 @@ mod tests {
         let persist = again(Arc::new(persist), &[Arc::clone(&input)]);
         let persist = persist.downcast_ref::<PersistExec>().unwrap();
         assert_eq!((persist.rdd_id(), persist.level()), (7, &level));
+
+        let lost = LostRowsExec::try_new(Arc::clone(&schema), 3).unwrap();
+        let lost: Arc<dyn ExecutionPlan> = Arc::new(lost);
+        let table = Arc::clone(lost.children()[0]);
+        let back = again(Arc::clone(&lost), &[table]);
+        assert_eq!(back.schema(), schema);
+        assert_eq!(back.output_partitioning().partition_count(), 3);
+        let refused = back.execute(0, Arc::new(TaskContext::default()));
+        let error = refused.err().unwrap().to_string();
+        assert!(error.contains("cached rows are gone"), "{error}");
 
         let write = WriteTextFileExec::new(
             Arc::clone(&input),

@@ -13,10 +13,10 @@ use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use futures::future::BoxFuture;
 
+use crate::cached::InMemoryTableScanExec;
 use crate::operators::{
     LocalShuffleExec, PartitionGroupsExec, PersistExec, ShuffleFramesExec, ShuffleKeyExec,
 };
-use crate::cached::InMemoryTableScanExec;
 use crate::table::RddScanExec;
 
 /// Prepares a plan for running in this process: the exchanges of RDDs become stages.

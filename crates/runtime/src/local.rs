@@ -312,7 +312,7 @@ impl RunningJob {
     /// Keeps all rows of cached DataFrames in the plan that are computed from an exchange and
     /// are not kept yet, the innermost first.
     async fn fill_caches(&self) -> Result<(), SparkError> {
-        let missing = || pyrite_rdd::filling(&self.plan, &|id| !self.filled.contains(id));
+        let missing = || pyrite_rdd::filling(&self.plan, &|id, _| !self.filled.contains(id));
         while let Some((id, filling)) = missing().map_err(to_spark_error)? {
             let _only_filler = self.filled.lock(id).await;
             if !self.filled.contains(id) {

@@ -112,12 +112,7 @@ impl RunningJob {
         loop {
             submissions += 1;
             let mut reused = Reused::new();
-            // Rows that go missing again and again are computed where they are read.
-            let keeps_lineage = submissions >= MAX_SUBMISSIONS - 1;
-            match self
-                .attempt(&mut pending, &mut reused, keeps_lineage)
-                .await
-            {
+            match self.attempt(&mut pending, &mut reused, submissions).await {
                 Ok(()) => return Ok(()),
                 Err(Setback::Lost(error)) if submissions < MAX_SUBMISSIONS => {
                     self.scheduler.map_outputs().forget(&reused);
@@ -136,9 +131,9 @@ impl RunningJob {
         &self,
         pending: &mut [bool],
         reused: &mut Reused,
-        keeps_lineage: bool,
+        submissions: usize,
     ) -> Result<(), Setback> {
-        let plan = self.with_cached_rows(keeps_lineage, reused).await?;
+        let plan = self.with_cached_rows(submissions, reused).await?;
         let plan = self.with_map_outputs(plan, reused).await?;
         let (submission, locations) = self.submit(plan).await?;
         let fetcher = self.scheduler.fetcher();
@@ -155,15 +150,19 @@ impl RunningJob {
     /// computed from an exchange are all kept first, by a submission of their own.
     async fn with_cached_rows(
         &self,
-        keeps_lineage: bool,
+        submissions: usize,
         reused: &mut Reused,
     ) -> Result<Arc<dyn ExecutionPlan>, Setback> {
         let mut plan = Arc::clone(&self.plan);
         let filled = self.scheduler.filled();
-        while !keeps_lineage {
-            plan = pyrite_rdd::without_lineage(plan, |id| filled.contains(id))
-                .map_err(to_spark_error)?;
-            let missing = pyrite_rdd::filling(&plan, &|id| !filled.contains(id));
+        // Rows that were kept before what they were computed from came to have an exchange, as
+        // it does when that is not cached any more. They may be gone since.
+        let placed = |id, count| submissions == 1 && self.scheduler.has_placed(id, count);
+        // Rows that go missing again and again are computed where they are read.
+        while submissions < MAX_SUBMISSIONS - 1 {
+            let is_filled = |id, count| filled.contains(id) || placed(id, count);
+            plan = pyrite_rdd::without_lineage(plan, is_filled).map_err(to_spark_error)?;
+            let missing = pyrite_rdd::filling(&plan, &|id, count| !is_filled(id, count));
             let Some((id, filling)) = missing.map_err(to_spark_error)? else {
                 break;
             };

@@ -140,6 +140,12 @@ impl Scheduler {
         &self.map_outputs
     }
 
+    /// Claims that tasks for all partitions of a persisted RDD or cached DataFrame have been
+    /// placed on executors that are still there.
+    pub fn has_placed(&self, rdd_id: i64, partitions: usize) -> bool {
+        self.placement.has_placed(rdd_id, partitions)
+    }
+
     /// Cached DataFrames whose rows executors keep.
     pub fn filled(&self) -> &FilledCaches {
         &self.filled
