@@ -99,7 +99,8 @@ impl PlanSession {
             }
             Analyze::Unpersist(r) => {
                 let relation = relation(r.relation.as_ref())?;
-                self.unpersist(relation, r.blocking.unwrap_or(false)).await?;
+                self.unpersist(relation, r.blocking.unwrap_or(false))
+                    .await?;
                 Analyzed::Unpersist(answer::Unpersist {})
             }
             Analyze::GetStorageLevel(r) => {

@@ -177,7 +177,9 @@ impl Names {
             ),
             LogicalPlan::Unnest(u) => format!(
                 "Unnest {:?} {:?} {:?}",
-                u.dependency_indices, u.struct_type_columns, u.options.preserve_nulls()
+                u.dependency_indices,
+                u.struct_type_columns,
+                u.options.preserve_nulls()
             ),
             LogicalPlan::Extension(extension) => self.describe_extension(extension)?,
             _ => return None,

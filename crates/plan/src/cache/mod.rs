@@ -18,8 +18,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use async_trait::async_trait;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion::common::Result as EngineResult;
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion::datasource::source_as_provider;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::ExecutionPlan;
@@ -171,7 +171,9 @@ impl PlanCache {
         let mut slots = self.slots.lock();
         let (gone, left) = std::mem::take(&mut *slots).into_iter().partition(which);
         *slots = left;
-        gone.into_iter().filter_map(|slot: Slot| slot.rows).collect()
+        gone.into_iter()
+            .filter_map(|slot: Slot| slot.rows)
+            .collect()
     }
 
     /// Drops rows that nobody caches any more.
@@ -200,7 +202,11 @@ impl PlanCache {
     pub(crate) async fn files_changed(&self, directory: &Path) {
         let mut gone = vec![];
         for slot in self.slots.lock().iter_mut() {
-            if slot.files.iter().any(|f| Path::new(f).starts_with(directory)) {
+            if slot
+                .files
+                .iter()
+                .any(|f| Path::new(f).starts_with(directory))
+            {
                 slot.id = self.next();
                 gone.extend(slot.rows.take());
             }
@@ -258,7 +264,9 @@ impl PlanCache {
 
     fn inputs_replaced(&self, plan: LogicalPlan) -> EngineResult<Transformed<LogicalPlan>> {
         let inputs = plan.map_children(|input| self.replaced(input))?;
-        let subqueries = inputs.data.map_subqueries(|plan| self.inputs_replaced(plan))?;
+        let subqueries = inputs
+            .data
+            .map_subqueries(|plan| self.inputs_replaced(plan))?;
         let changed = inputs.transformed || subqueries.transformed;
         Ok(Transformed::new(
             subqueries.data,
