@@ -68,7 +68,9 @@ print(narrower.count(), calls.value - before)
 wide.unpersist(blocking=True)
 print(narrower.count(), calls.value - before, wide.storageLevel, narrower.storageLevel)
 ordered = spark.range(10).orderBy(F.desc("id")).cache()
-print([row.id for row in ordered.collect()], ordered.first(), [row.id for row in ordered.filter("id % 2 = 0").collect()])
+print(
+    [row.id for row in ordered.collect()], ordered.first(), [row.id for row in ordered.filter("id % 2 = 0").collect()]
+)
 for level in (StorageLevel.MEMORY_ONLY, StorageLevel.DISK_ONLY, StorageLevel.MEMORY_AND_DISK_2):
     kept = spark.range(1000).repartition(3).withColumn("v", F.col("id") * level.replication).persist(level)
     print(kept.storageLevel, kept.agg(F.sum("v")).first(), kept.count())
@@ -123,7 +125,9 @@ try:
     spark.catalog.isCached("nowhere")
 except Exception as error:
     print(type(error).__name__, str(error).splitlines()[0])
-print(spark.sql("CLEAR CACHE").collect(), spark.catalog.isCached("v"), spark.catalog.isCached("w"), ordered.storageLevel)
+print(
+    spark.sql("CLEAR CACHE").collect(), spark.catalog.isCached("v"), spark.catalog.isCached("w"), ordered.storageLevel
+)
 
 print("files")
 directory = tempfile.mkdtemp()
