@@ -7,6 +7,7 @@ use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use pyrite_conf::SparkConf;
+use pyrite_plan::SharedState;
 use pyrite_proto::error::SparkError;
 use pyrite_python::PythonWorkerPool;
 use pyrite_runtime::Runtime;
@@ -33,6 +34,8 @@ pub struct Application {
     pub local_dir: PathBuf,
     /// Runs plans.
     pub runtime: Arc<dyn Runtime>,
+    /// What sessions share: cached DataFrames, global temporary views.
+    pub shared: Arc<SharedState>,
     /// Jobs and their accumulators.
     pub jobs: Arc<Jobs>,
     /// Sessions of Spark Connect.

@@ -12,7 +12,8 @@
 //! - [`settings`], [`logging`]: from configuration to options, and logs
 
 pub mod application;
-pub mod cluster;
+pub mod cached_rows;
+mod cluster;
 pub mod connect;
 pub mod core;
 pub mod extensions;

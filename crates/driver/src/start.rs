@@ -7,6 +7,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use pyrite_conf::{Environment, MasterUrl, SparkConf};
+use pyrite_plan::SharedState;
 use pyrite_proto::FILE_DESCRIPTOR_SET;
 use pyrite_proto::auth::RequireToken;
 use pyrite_proto::connect::spark_connect_service_server::SparkConnectServiceServer;
@@ -23,6 +24,7 @@ use tonic::service::interceptor::InterceptedService;
 use tracing::{debug, error};
 
 use crate::application::{Application, Stop};
+use crate::cached_rows::Blocks;
 use crate::cluster::Cluster;
 use crate::connect::service::{ConnectService, MAX_REQUEST_BYTES};
 use crate::core::service::Core;
@@ -228,6 +230,9 @@ impl Parts<'_> {
             name: conf.get_or("spark.app.name", "pyspark-shell").to_owned(),
             effective_conf,
             local_dir: self.local_dir.to_owned(),
+            shared: Arc::new(SharedState::new(Arc::new(Blocks {
+                runtime: Arc::clone(&engine.runtime),
+            }))),
             runtime: engine.runtime,
             jobs: Arc::clone(&self.jobs),
             sessions: Default::default(),

@@ -11,6 +11,7 @@
 pub mod arithmetic;
 pub mod array_access;
 pub mod cast;
+pub mod checked_sum;
 pub mod datetime;
 pub mod datetime_pattern;
 pub mod error;

@@ -9,6 +9,7 @@ use datafusion::logical_expr::{AggregateUDF, ScalarUDF, ScalarUDFImpl, WindowUDF
 use crate::arithmetic::{Arithmetic, Operator};
 use crate::array_access::{ArrayField, ArrayGet, MapGet};
 use crate::cast::{CastMode, SparkCast};
+use crate::checked_sum::CheckedSum;
 use crate::datetime::{DateFormat, MonthsBetween, ParseTimestamp};
 use crate::json::{FromJson, Json, JsonFunction, ToJson};
 use crate::lists::{ConcatWs, Positions, Sequence, Size};
@@ -66,7 +67,9 @@ pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
 /// The aggregate functions: our own, and those of datafusion-spark that DataFusion lacks.
 pub fn aggregate_functions() -> Vec<Arc<AggregateUDF>> {
     let spark = datafusion_spark::all_default_aggregate_functions();
-    spark.into_iter().filter(|f| f.name() != "avg").collect()
+    let ours = Arc::new(AggregateUDF::from(CheckedSum::default()));
+    let theirs = spark.into_iter().filter(|f| f.name() != "avg");
+    theirs.chain([ours]).collect()
 }
 
 /// The window functions.

@@ -17,8 +17,7 @@ use crate::session::PlanSession;
 use crate::{json_schema, sqltext, tree};
 
 impl PlanSession {
-    /// Answers an `AnalyzePlan` request, except `persist`, `unpersist` and
-    /// `get_storage_level`, which are the driver's.
+    /// Answers an `AnalyzePlan` request.
     ///
     /// # Errors
     /// Spark's analysis errors.
@@ -61,7 +60,7 @@ impl PlanSession {
             }
             Analyze::InputFiles(r) => {
                 let plan = self.resolve(root(r.plan.as_ref())?).await?;
-                let exec = self.physical(&plan, 0).await?;
+                let exec = self.physical_without_cache(&plan).await?;
                 Analyzed::InputFiles(answer::InputFiles {
                     files: crate::input_files::of(&exec),
                 })
@@ -93,8 +92,22 @@ impl PlanSession {
                 };
                 Analyzed::JsonToDdl(answer::JsonToDdl { ddl_string })
             }
-            Analyze::Persist(_) | Analyze::Unpersist(_) | Analyze::GetStorageLevel(_) => {
-                return Err(SparkError::other("storage levels are the driver's"));
+            Analyze::Persist(r) => {
+                let relation = relation(r.relation.as_ref())?;
+                self.persist(relation, r.storage_level).await?;
+                Analyzed::Persist(answer::Persist {})
+            }
+            Analyze::Unpersist(r) => {
+                let relation = relation(r.relation.as_ref())?;
+                self.unpersist(relation, r.blocking.unwrap_or(false))
+                    .await?;
+                Analyzed::Unpersist(answer::Unpersist {})
+            }
+            Analyze::GetStorageLevel(r) => {
+                let level = self.storage_level(relation(r.relation.as_ref())?).await?;
+                Analyzed::GetStorageLevel(answer::GetStorageLevel {
+                    storage_level: Some(level),
+                })
             }
         })
     }
@@ -110,7 +123,7 @@ impl PlanSession {
         let optimized = self
             .context
             .state()
-            .optimize(&plan.plan)
+            .optimize(&self.cache.substitute(plan.plan.clone())?)
             .map_err(errors::from_datafusion)?;
         Ok(format!(
             "== Analyzed Logical Plan ==\n{logical}\n\n== Optimized Logical Plan ==\n{}\n\n== Physical Plan ==\n{physical}\n",
@@ -141,6 +154,10 @@ fn root(plan: Option<&connect::Plan>) -> Result<&connect::Relation> {
         Some(connect::plan::OpType::Root(relation)) => Ok(relation),
         _ => Err(errors::invalid_message("Plan.root")),
     }
+}
+
+fn relation(relation: Option<&connect::Relation>) -> Result<&connect::Relation> {
+    relation.ok_or_else(|| errors::invalid_message("a relation"))
 }
 
 /// A relation without the ids that differ between equal DataFrames.

@@ -2,18 +2,20 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::datatypes::DataType;
 use chrono::{DateTime, Utc};
 use datafusion::catalog::TableProvider;
-use datafusion::common::{Column, DFSchema, DFSchemaRef};
+use datafusion::common::{Column, DFSchema, DFSchemaRef, TableReference};
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder};
 use pyrite_functions::cast::CastMode;
 use pyrite_proto::connect;
 use pyrite_proto::error::SparkError;
 
+use crate::cache::Remembered;
 use crate::catalog::Catalog;
 use crate::errors::{Result, from_datafusion};
 use crate::leaves::{Leaf, LoadedLeaf};
@@ -50,6 +52,7 @@ pub(crate) struct Analyzer<'a> {
     pub now: DateTime<Utc>,
     pub partitions: usize,
     pub leaves: &'a HashMap<Leaf, LoadedLeaf>,
+    pub remembered: &'a [Remembered],
     pub missing: RefCell<Option<Leaf>>,
     pub references: RefCell<Vec<(i64, connect::Relation)>>,
     pub extensions: &'a dyn RelationExtensions,
@@ -237,15 +240,30 @@ impl ResolvedPlan {
     }
 }
 
-/// Starts a plan over a table whose columns get unique names.
+/// The name of a table: the first part says what it holds, so that plans can be compared, the
+/// second one is its own. Tables that hold the same must get the same `content`.
+pub(crate) fn table_reference(name: &str, content: &impl Hash) -> TableReference {
+    let half = |seed: u8| {
+        let mut hasher = std::hash::DefaultHasher::new();
+        (seed, content).hash(&mut hasher);
+        hasher.finish()
+    };
+    TableReference::partial(
+        format!("{:016x}{:016x}", half(0), half(1)),
+        unique_name(name),
+    )
+}
+
+/// Starts a plan over a table whose columns get unique names. Tables that hold the same must
+/// get the same `content`.
 pub(crate) fn scan(
     name: &str,
+    content: &impl Hash,
     provider: Arc<dyn TableProvider>,
 ) -> Result<(LogicalPlan, Vec<ResolvedField>)> {
-    let table = unique_name(name);
     let schema = provider.schema();
     let source = datafusion::datasource::provider_as_source(provider);
-    let reference = datafusion::common::TableReference::bare(table);
+    let reference = table_reference(name, content);
     let builder =
         LogicalPlanBuilder::scan(reference.clone(), source, None).map_err(from_datafusion)?;
     let mut expressions = vec![];

@@ -25,7 +25,7 @@ pub(crate) struct RegisteredFunction {
 pub(crate) struct Catalog {
     /// Temporary views by name in lower case, with the name as written.
     pub views: BTreeMap<String, View>,
-    /// Global temporary views.
+    /// Global temporary views, as they were when an analysis began.
     pub global_views: BTreeMap<String, View>,
     /// Functions by name in lower case.
     pub functions: BTreeMap<String, RegisteredFunction>,

@@ -71,14 +71,13 @@ pub(crate) fn answer(a: &Analyzer, catalog: &connect::Catalog) -> Result<Resolve
                 .functions
                 .contains_key(&exists.function_name.to_lowercase()),
         ),
-        CatType::IsCached(_) => one_flag(a, false),
         CatType::ListCatalogs(_) => {
             let name: ArrayRef = Arc::new(StringArray::from(vec!["spark_catalog"]));
             let description: ArrayRef = Arc::new(StringArray::from(vec![None::<&str>]));
             rows(a, vec![("name", name), ("description", description)])
         }
-        CatType::DropTempView(_) | CatType::DropGlobalTempView(_) => {
-            // The session has dropped it and left word whether there was one.
+        CatType::DropTempView(_) | CatType::DropGlobalTempView(_) | CatType::IsCached(_) => {
+            // The session has dropped it, or looked, and left word whether there was one.
             one_flag(
                 a,
                 a.setting(crate::session::DROPPED)
@@ -152,7 +151,8 @@ pub(crate) fn rows(a: &Analyzer, columns: Vec<(&str, ArrayRef)>) -> Result<Resol
             .map(|(i, (_, c))| (format!("c{i}"), c, true)),
     )
     .map_err(|e| SparkError::other(e.to_string()))?;
-    a.memory_table(fields, vec![batch])
+    // Answers are never the same.
+    a.memory_table(fields, vec![batch], &uuid::Uuid::new_v4())
 }
 
 fn one_text(a: &Analyzer, value: &str) -> Result<ResolvedPlan> {

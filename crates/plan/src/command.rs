@@ -26,6 +26,21 @@ pub enum CommandResult {
     None,
     /// Answer of a `SqlCommand`: send `SqlCommandResult { relation }`. Side effects are done.
     Sql(Box<connect::Relation>),
+    /// Run the plan as a job for what it does besides, then send the relation as the answer of
+    /// a `SqlCommand`.
+    Fill {
+        /// A plan of one small row.
+        plan: Box<ResolvedPlan>,
+        /// The answer.
+        answer: Box<connect::Relation>,
+    },
+    /// Run the plan, if there is one, then send the id as a `CachedRemoteRelation`.
+    Checkpoint {
+        /// What stands for the rows from now on.
+        id: String,
+        /// A plan of one small row that computes them.
+        fill: Option<Box<ResolvedPlan>>,
+    },
     /// Rows have to be written: run [`PendingWrite::physical`] as a job, then commit.
     Write(PendingWrite),
 }
@@ -101,7 +116,11 @@ impl PendingWrite {
     ///
     /// # Errors
     /// When a file cannot be moved into place.
-    pub async fn commit(&self, batches: &[RecordBatch]) -> Result<()> {
+    pub async fn commit(
+        &self,
+        session: &crate::PlanSession,
+        batches: &[RecordBatch],
+    ) -> Result<()> {
         let files: Vec<String> = batches
             .iter()
             .flat_map(|b| {
@@ -117,7 +136,9 @@ impl PendingWrite {
             self.request.path.clone(),
         );
         let overwrite = self.request.mode == Mode::Overwrite;
+        let written = to.clone();
         blocking(move || move_files(&from, &to, &files, overwrite)).await?;
+        session.cache.files_changed(&written).await;
         if let Some((catalog, table)) = self.register.as_deref() {
             let mut catalog = catalog.write();
             let key = catalog.table_key(&[table.database.clone(), table.name.clone()]);

@@ -1,5 +1,7 @@
 //! Commands: views, functions, writes, SQL that is no query.
 
+use std::collections::BTreeMap;
+
 use pyrite_proto::connect;
 use pyrite_proto::connect::catalog::CatType;
 use pyrite_proto::connect::command::CommandType;
@@ -40,6 +42,29 @@ impl PlanSession {
             }
             CommandType::SqlCommand(sql) => self.sql_command(sql).await,
             CommandType::WriteOperation(write) => self.write(write).await,
+            CommandType::CheckpointCommand(checkpoint) => {
+                if !checkpoint.local {
+                    return Err(SparkError::not_supported(
+                        "DataFrame.checkpoint (localCheckpoint is there)",
+                    ));
+                }
+                let relation = checkpoint
+                    .relation
+                    .as_ref()
+                    .ok_or_else(|| errors::invalid_message("a checkpoint's relation"))?;
+                let (id, plan) = self.checkpoint(relation, checkpoint.storage_level).await?;
+                let fill = match checkpoint.eager {
+                    true => Some(Box::new(crate::cache::counted(&plan)?)),
+                    false => None,
+                };
+                Ok(CommandResult::Checkpoint { id, fill })
+            }
+            CommandType::RemoveCachedRemoteRelationCommand(remove) => {
+                if let Some(relation) = &remove.relation {
+                    self.forget_checkpoint(&relation.relation_id);
+                }
+                Ok(CommandResult::None)
+            }
             CommandType::WriteOperationV2(_) => Err(SparkError::not_supported("DataFrame.writeTo")),
             CommandType::RegisterTableFunction(_) => {
                 Err(SparkError::not_supported("Python table functions"))
@@ -80,27 +105,25 @@ impl PlanSession {
                 ),
             ));
         };
-        let mut catalog = self.catalog.write();
-        let views = if global {
-            &mut catalog.global_views
-        } else {
-            &mut catalog.views
-        };
         let key = name.to_lowercase();
-        if !replace && views.contains_key(&key) {
-            return Err(errors::view_exists(name));
-        }
         let plan = ResolvedPlan {
             finish: None,
             ..plan
         };
-        views.insert(
-            key,
-            View {
-                name: name.clone(),
-                plan,
-            },
-        );
+        let view = View {
+            name: name.clone(),
+            plan,
+        };
+        let existed = self.with_views(global, |views| {
+            if !replace && views.contains_key(&key) {
+                return Err(errors::view_exists(name));
+            }
+            Ok(views.insert(key.clone(), view.clone()).is_some())
+        });
+        let replaced = existed?;
+        if replaced {
+            self.view_replaced(&key, global, &view.plan);
+        }
         Ok(())
     }
 
@@ -124,11 +147,47 @@ impl PlanSession {
     }
 
     /// Makes the changes that come in the form of relations (`spark.catalog.dropTempView`).
-    pub(crate) fn apply_catalog_change(&self, relation: &connect::Relation) -> Option<bool> {
+    /// Questions about what is cached are answered here, too.
+    pub(crate) async fn apply_catalog_change(
+        &self,
+        relation: &connect::Relation,
+    ) -> Result<Option<bool>> {
         let Some(RelType::Catalog(catalog)) = &relation.rel_type else {
-            return None;
+            return Ok(None);
         };
-        match catalog.cat_type.as_ref()? {
+        let Some(kind) = &catalog.cat_type else {
+            return Ok(None);
+        };
+        // Boxed, for naming a table analyses a relation in turn.
+        Ok(match kind {
+            CatType::IsCached(table) => {
+                Some(Box::pin(self.is_table_cached(&table.table_name)).await?)
+            }
+            CatType::CacheTable(table) => {
+                let level = match table.storage_level {
+                    Some(level) => level,
+                    None => self.default_storage_level()?,
+                };
+                Box::pin(self.cache_table(&table.table_name, level)).await?;
+                None
+            }
+            CatType::UncacheTable(table) => {
+                Box::pin(self.uncache_table(&table.table_name)).await?;
+                None
+            }
+            CatType::ClearCache(_) => {
+                self.clear_cache().await;
+                None
+            }
+            CatType::RefreshTable(table) => {
+                Box::pin(self.refresh_table(&table.table_name)).await?;
+                None
+            }
+            CatType::RefreshByPath(refresh) => {
+                let path = crate::read::local_path(&refresh.path)?;
+                self.cache.files_changed(&path).await;
+                None
+            }
             CatType::DropTempView(view) => Some(self.drop_view(&view.view_name, false)),
             CatType::DropGlobalTempView(view) => Some(self.drop_view(&view.view_name, true)),
             CatType::SetCurrentDatabase(set) => {
@@ -139,20 +198,29 @@ impl PlanSession {
                 None
             }
             _ => None,
+        })
+    }
+
+    /// Does something to this session's temporary views, or to the global ones.
+    fn with_views<T>(
+        &self,
+        global: bool,
+        change: impl FnOnce(&mut BTreeMap<String, View>) -> T,
+    ) -> T {
+        match global {
+            true => change(&mut self.shared.global_views.write()),
+            false => change(&mut self.catalog.write().views),
         }
     }
 
     /// Drops a temporary view; true when there was one.
     pub(crate) fn drop_view(&self, name: &str, global: bool) -> bool {
-        let mut catalog = self.catalog.write();
-        let views = if global {
-            &mut catalog.global_views
-        } else {
-            &mut catalog.views
-        };
-        views
-            .remove(&name.trim_matches('`').to_lowercase())
-            .is_some()
+        let key = name.trim_matches('`').to_lowercase();
+        let dropped = self.with_views(global, |views| views.remove(&key));
+        if let Some(view) = &dropped {
+            self.uncache_view(&view.plan);
+        }
+        dropped.is_some()
     }
 
     async fn sql_command(&self, command: &connect::SqlCommand) -> Result<CommandResult> {

@@ -10,6 +10,7 @@
 
 mod analyze;
 mod analyzer;
+mod cache;
 mod catalog;
 mod catalog_relation;
 pub mod command;
@@ -30,6 +31,7 @@ mod relations;
 pub mod resolved;
 pub mod session;
 mod settings;
+mod shared;
 mod show;
 mod sqltext;
 mod statements;
@@ -38,10 +40,12 @@ pub mod types;
 mod udf;
 mod write;
 
+pub use cache::RowKeeper;
 pub use command::{CommandResult, PendingWrite};
 pub use finish::{Finish, Finisher};
 pub use resolved::{ResolvedField, ResolvedPlan};
 pub use session::{PlanSession, RelationExtensions};
+pub use shared::SharedState;
 
 /// The version of Spark whose behaviour this is.
 pub const SPARK_VERSION: &str = "4.2.0";

@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use datafusion::catalog::Session;
 use datafusion::common::Result;
 use datafusion::execution::context::QueryPlanner;
+use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::{Expr, LogicalPlan, UserDefinedLogicalNode};
 use datafusion::physical_expr::expressions::Column;
@@ -21,13 +22,57 @@ use pyrite_python::{
     PythonArg, PythonEvalExec, PythonGroupMapExec, PythonMapBatchesExec, PythonUdfCall,
 };
 
+use crate::cache::PlannedJob;
 use crate::nodes::{LocalSort, PythonAggregate, PythonCall, PythonEval, PythonTable};
+
+/// What planning depends on besides the plan and the job.
+#[derive(Clone)]
+pub(crate) struct Planning {
+    pub state: SessionState,
+    pub conf: BTreeMap<String, String>,
+}
+
+impl Planning {
+    /// Optimises and plans a logical plan for a job. Its Python operators are numbered from
+    /// `first_operator`.
+    pub async fn physical(
+        &self,
+        plan: &LogicalPlan,
+        job_id: i64,
+        first_operator: i64,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let planner = JobPlanner {
+            job_id,
+            first_operator,
+            conf: self.conf.clone(),
+        };
+        let mut builder = SessionStateBuilder::new_from_existing(self.state.clone())
+            .with_query_planner(Arc::new(planner));
+        if let Some(config) = builder.config() {
+            let mut planning = config.clone().with_extension(Arc::new(PlannedJob(job_id)));
+            if let Some(partitions) = self.conf.get("spark.sql.shuffle.partitions")
+                && let Ok(partitions) = partitions.parse::<usize>()
+                && partitions > 0
+            {
+                planning = planning.with_target_partitions(partitions);
+            }
+            *config = planning;
+        }
+        let state = builder.build();
+        let optimized = state.optimize(plan)?;
+        state
+            .query_planner()
+            .create_physical_plan(&optimized, &state)
+            .await
+    }
+}
 
 /// Plans one job.
 #[derive(Debug)]
-pub(crate) struct JobPlanner {
-    pub job_id: i64,
-    pub conf: BTreeMap<String, String>,
+struct JobPlanner {
+    job_id: i64,
+    first_operator: i64,
+    conf: BTreeMap<String, String>,
 }
 
 #[async_trait]
@@ -40,7 +85,7 @@ impl QueryPlanner for JobPlanner {
         let nodes = NodePlanner {
             job_id: self.job_id,
             conf: self.conf.clone(),
-            next_operator: AtomicI64::new(0),
+            next_operator: AtomicI64::new(self.first_operator),
         };
         DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(nodes)])
             .create_physical_plan(logical_plan, session_state)

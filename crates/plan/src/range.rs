@@ -19,6 +19,12 @@ pub(crate) struct RangeTable {
 }
 
 impl RangeTable {
+    /// What tells the table from others.
+    pub fn content(&self) -> impl std::hash::Hash + use<> {
+        let spec = self.spec;
+        (spec.start, spec.end, spec.step, spec.partitions)
+    }
+
     pub fn try_new(start: i64, end: i64, step: i64, partitions: usize) -> errors::Result<Self> {
         if step == 0 {
             return Err(errors::with_condition(

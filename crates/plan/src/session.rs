@@ -10,7 +10,7 @@ use chrono::Utc;
 use datafusion::catalog::TableProvider;
 use datafusion::common::ScalarValue;
 use datafusion::execution::SessionStateBuilder;
-use datafusion::logical_expr::{Expr, LogicalPlanBuilder};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 use datafusion::physical_expr::ScalarFunctionExpr;
 use datafusion::physical_expr::expressions::{Column, cast, lit};
 use datafusion::physical_plan::projection::ProjectionExec;
@@ -24,11 +24,13 @@ use pyrite_proto::core::PythonFunction;
 use pyrite_proto::error::SparkError;
 
 use crate::analyzer::Analyzer;
+use crate::cache::{Checkpoint, PlanCache, Remembered};
 use crate::catalog::Catalog;
 use crate::errors::{Result, from_datafusion};
 use crate::leaves::{self, Leaf, LoadedLeaf};
-use crate::planner::JobPlanner;
+use crate::planner::Planning;
 use crate::resolved::ResolvedPlan;
+use crate::shared::SharedState;
 
 /// A setting that only carries an answer from a change of the catalog to its question.
 pub(crate) const DROPPED: &str = "pyrite.internal.dropped";
@@ -78,16 +80,22 @@ pub struct PlanSession {
     pub(crate) conf: RwLock<BTreeMap<String, String>>,
     pub(crate) catalog: Arc<RwLock<Catalog>>,
     pub(crate) extensions: Arc<dyn RelationExtensions>,
+    pub(crate) shared: Arc<SharedState>,
+    pub(crate) cache: Arc<PlanCache>,
+    pub(crate) remembered: RwLock<Vec<Remembered>>,
+    pub(crate) checkpoints: RwLock<HashMap<String, Checkpoint>>,
     defaults: BTreeMap<String, String>,
 }
 
 impl PlanSession {
     /// Creates a session. `context` carries the runtime's `SessionConfig` and `RuntimeEnv`;
-    /// `conf` are the application's settings, of which `spark.sql.*` matter here.
+    /// `conf` are the application's settings, of which `spark.sql.*` matter here; `shared`
+    /// is what all sessions of the application have in common.
     pub fn new(
         context: SessionContext,
         conf: BTreeMap<String, String>,
         extensions: Arc<dyn RelationExtensions>,
+        shared: Arc<SharedState>,
     ) -> Self {
         let context = with_spark_options(&context);
         Self {
@@ -96,6 +104,10 @@ impl PlanSession {
             conf: RwLock::new(conf),
             catalog: Arc::default(),
             extensions,
+            cache: Arc::clone(&shared.cache),
+            shared,
+            remembered: RwLock::default(),
+            checkpoints: RwLock::default(),
         }
     }
 
@@ -148,7 +160,7 @@ impl PlanSession {
     /// # Errors
     /// Spark's analysis errors, and [`SparkError::not_supported`].
     pub async fn resolve(&self, relation: &connect::Relation) -> Result<ResolvedPlan> {
-        let dropped = self.apply_catalog_change(relation);
+        let dropped = self.apply_catalog_change(relation).await?;
         self.analysed(dropped, |analyzer| analyzer.relation(relation, None))
             .await
     }
@@ -163,7 +175,9 @@ impl PlanSession {
         if let Some(dropped) = dropped {
             conf.insert(DROPPED.into(), dropped.to_string());
         }
-        let catalog = self.catalog.read().clone();
+        let mut catalog = self.catalog.read().clone();
+        catalog.global_views = self.shared.global_views.read().clone();
+        let remembered = self.remembered_plans();
         let time_zone = crate::settings::time_zone(&conf);
         let ansi = conf
             .get("spark.sql.ansi.enabled")
@@ -181,6 +195,7 @@ impl PlanSession {
                     now,
                     partitions,
                     leaves: &loaded,
+                    remembered: &remembered,
                     missing: Default::default(),
                     references: Default::default(),
                     extensions: self.extensions.as_ref(),
@@ -200,6 +215,9 @@ impl PlanSession {
                     let values = Box::pin(self.values_of(relation)).await?;
                     LoadedLeaf::Values(Arc::new(values))
                 }
+                Leaf::Remote(id) if let Some(plan) = self.checkpointed(id) => {
+                    LoadedLeaf::Plan(Box::new(plan))
+                }
                 other => {
                     leaves::load(other, &self.context, self.extensions.as_ref(), &time_zone).await?
                 }
@@ -213,7 +231,7 @@ impl PlanSession {
         let relation = connect::Relation::decode(encoded)
             .map_err(|e| SparkError::other(format!("a relation is malformed: {e}")))?;
         let plan = self.resolve(&relation).await?;
-        let exec = self.physical(&plan, 0).await?;
+        let exec = self.physical_without_cache(&plan).await?;
         let batches = collect(exec, self.context.task_ctx())
             .await
             .map_err(from_datafusion)?;
@@ -247,52 +265,53 @@ impl PlanSession {
         plan: &ResolvedPlan,
         job_id: i64,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let columns: Vec<Expr> = plan.visible().map(|f| f.expr()).collect();
-        let same = plan.plan.schema().fields().len() == columns.len()
-            && plan
-                .visible()
-                .zip(plan.plan.schema().fields())
-                .all(|(f, p)| f.column == *p.name());
-        // A projection on top would hide the order of a sort from the engine for no gain.
-        let logical = if same {
-            plan.plan.clone()
-        } else {
-            LogicalPlanBuilder::from(plan.plan.clone())
-                .project(columns)
-                .and_then(LogicalPlanBuilder::build)
-                .map_err(from_datafusion)?
-        };
+        let logical = self.cache.substitute(with_output_columns(plan)?)?;
         let exec = self.plan_job(&logical, job_id).await?;
         with_user_names(exec, plan)
     }
 
-    /// Plans a logical plan as it is.
-    pub(crate) async fn plan_job(
+    /// As [`PlanSession::physical`], of what rows are made from even where they are cached.
+    pub(crate) async fn physical_without_cache(
         &self,
-        plan: &datafusion::logical_expr::LogicalPlan,
-        job_id: i64,
+        plan: &ResolvedPlan,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let planner = JobPlanner {
-            job_id,
+        let exec = self.plan_job(&with_output_columns(plan)?, 0).await?;
+        with_user_names(exec, plan)
+    }
+
+    /// What this session plans with at this moment.
+    pub(crate) fn planning(&self) -> Planning {
+        Planning {
+            state: self.context.state(),
             conf: self.conf(),
-        };
-        let mut builder = SessionStateBuilder::new_from_existing(self.context.state())
-            .with_query_planner(Arc::new(planner));
-        if let Some(config) = builder.config()
-            && let Some(partitions) = self.get_conf("spark.sql.shuffle.partitions")
-            && let Ok(partitions) = partitions.parse::<usize>()
-            && partitions > 0
-        {
-            *config = config.clone().with_target_partitions(partitions);
         }
-        let state = builder.build();
-        let optimized = state.optimize(plan).map_err(from_datafusion)?;
-        state
-            .query_planner()
-            .create_physical_plan(&optimized, &state)
+    }
+
+    /// Plans a logical plan as it is.
+    async fn plan_job(&self, plan: &LogicalPlan, job_id: i64) -> Result<Arc<dyn ExecutionPlan>> {
+        self.planning()
+            .physical(plan, job_id, 0)
             .await
             .map_err(from_datafusion)
     }
+}
+
+/// The plan with the columns that users see, and no others.
+fn with_output_columns(plan: &ResolvedPlan) -> Result<LogicalPlan> {
+    let columns: Vec<Expr> = plan.visible().map(|f| f.expr()).collect();
+    let same = plan.plan.schema().fields().len() == columns.len()
+        && plan
+            .visible()
+            .zip(plan.plan.schema().fields())
+            .all(|(f, p)| f.column == *p.name());
+    // A projection on top would hide the order of a sort from the engine for no gain.
+    if same {
+        return Ok(plan.plan.clone());
+    }
+    LogicalPlanBuilder::from(plan.plan.clone())
+        .project(columns)
+        .and_then(LogicalPlanBuilder::build)
+        .map_err(from_datafusion)
 }
 
 /// The engine's options that make it behave as Spark.

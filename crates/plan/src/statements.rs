@@ -1,5 +1,6 @@
 //! SQL statements that are no queries.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray, RecordBatch, StringArray};
@@ -128,22 +129,27 @@ impl PlanSession {
             }
             SqlCommand::CacheTable {
                 name,
-                query: Some(query),
-                ..
-            } => {
-                let plan = self.resolve(&query).await?;
-                self.create_view(&errors::quote(&name), false, false, plan)?;
+                lazy,
+                options,
+                query,
+            } => self.cache_statement(&name, lazy, &options, query).await,
+            SqlCommand::UncacheTable { name, if_exists } => {
+                match self.uncache_table(&errors::quote(&name)).await {
+                    Err(error) if !if_exists || error.condition != "TABLE_OR_VIEW_NOT_FOUND" => {
+                        Err(error)
+                    }
+                    _ => nothing(),
+                }
+            }
+            SqlCommand::ClearCache => {
+                self.clear_cache().await;
                 nothing()
             }
-            // Results are the same with and without a cache.
-            SqlCommand::CacheTable { name, .. } => {
-                self.resolve(&table_relation(&errors::quote(&name))).await?;
+            SqlCommand::RefreshTable { name } => {
+                self.refresh_table(&errors::quote(&name)).await?;
                 nothing()
             }
-            SqlCommand::UncacheTable { .. }
-            | SqlCommand::ClearCache
-            | SqlCommand::RefreshTable { .. }
-            | SqlCommand::AnalyzeTable { .. } => nothing(),
+            SqlCommand::AnalyzeTable { .. } => nothing(),
             SqlCommand::CreateTable(create) => self.create_table(*create).await,
             SqlCommand::DropTable {
                 name, if_exists, ..
@@ -164,6 +170,36 @@ impl PlanSession {
                 Err(SparkError::not_supported(format!("SQL statement {name}")))
             }
         }
+    }
+
+    /// `CACHE [LAZY] TABLE name [OPTIONS (...)] [AS query]`.
+    async fn cache_statement(
+        &self,
+        name: &[String],
+        lazy: bool,
+        options: &BTreeMap<String, String>,
+        query: Option<connect::Relation>,
+    ) -> Result<CommandResult> {
+        let level = options
+            .iter()
+            .find(|(key, _)| key.eq_ignore_ascii_case("storageLevel"));
+        let level = match level {
+            Some((_, name)) => crate::cache::named_level(name)?,
+            None => self.default_storage_level()?,
+        };
+        let name = errors::quote(name);
+        if let Some(query) = query {
+            let plan = self.resolve(&query).await?;
+            self.create_view(&name, false, false, plan)?;
+        }
+        let plan = self.cache_table(&name, level).await?;
+        if lazy {
+            return nothing();
+        }
+        Ok(CommandResult::Fill {
+            plan: Box::new(crate::cache::counted(&plan)?),
+            answer: Box::new(empty_relation()),
+        })
     }
 
     fn show_conf(&self, key: Option<String>) -> Result<CommandResult> {
@@ -252,8 +288,9 @@ impl PlanSession {
             .collect();
         if wanted == GLOBAL_TEMP {
             found.extend(
-                catalog
+                self.shared
                     .global_views
+                    .read()
                     .values()
                     .map(|v| (wanted.clone(), v.name.clone(), true)),
             );

@@ -17,7 +17,7 @@ use pyrite_proto::core::StorageLevel;
 
 use crate::errors::internal;
 use crate::operators::{
-    CartesianExec, DecodeArrowFramesExec, EncodeArrowFramesExec, NumberedExec,
+    CartesianExec, DecodeArrowFramesExec, EncodeArrowFramesExec, LostRowsExec, NumberedExec,
     ParallelCollectionExec, PartitionGroupsExec, PersistExec, ShuffleFramesExec, ShuffleKeyExec,
     TextFileExec, WriteTextFileExec, ZipExec, take_children,
 };
@@ -25,7 +25,7 @@ use crate::text_input::Compression;
 
 #[derive(Clone, PartialEq, Message)]
 struct Operator {
-    #[prost(oneof = "Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12")]
+    #[prost(oneof = "Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13")]
     kind: Option<Kind>,
 }
 
@@ -55,6 +55,8 @@ enum Kind {
     EncodeArrow(()),
     #[prost(message, tag = "12")]
     DecodeArrow(DecodeArrow),
+    #[prost(message, tag = "13")]
+    LostRows(LostRows),
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -71,6 +73,12 @@ struct Persist {
     rdd_id: i64,
     #[prost(message, optional, tag = "2")]
     level: Option<StorageLevel>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct LostRows {
+    #[prost(message, optional, tag = "1")]
+    schema: Option<protobuf::Schema>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -152,7 +160,14 @@ fn kind_of(node: &Arc<dyn ExecutionPlan>) -> Result<Option<Kind>> {
                 columns: columns.iter().map(|&c| c as u64).collect(),
             }),
         })
-    } else if node.is::<crate::RddScanExec>() || node.is::<crate::operators::LocalShuffleExec>() {
+    } else if node.is::<LostRowsExec>() {
+        Kind::LostRows(LostRows {
+            schema: Some(node.schema().as_ref().try_into()?),
+        })
+    } else if node.is::<crate::RddScanExec>()
+        || node.is::<crate::InMemoryTableScanExec>()
+        || node.is::<crate::operators::LocalShuffleExec>()
+    {
         return Err(internal(format!(
             "{} cannot leave its process",
             node.name()
@@ -222,6 +237,13 @@ fn rebuild(kind: Kind, inputs: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn Ex
             Arc::new(WriteTextFileExec::new(one(inputs)?, attempts, compression))
         }
         Kind::EncodeArrow(()) => Arc::new(EncodeArrowFramesExec::new(one(inputs)?)),
+        Kind::LostRows(rows) => {
+            let schema = rows
+                .schema
+                .ok_or_else(|| internal("an operator of an RDD plan without its schema"))?;
+            let schema = Arc::new(Schema::try_from(&schema)?);
+            Arc::new(LostRowsExec::with_table(schema, one(inputs)?))
+        }
         Kind::DecodeArrow(decode) => {
             let schema = decode
                 .schema
@@ -267,6 +289,7 @@ fn compression(wire: TextCompression) -> Result<Compression> {
 #[cfg(test)]
 mod tests {
     use arrow::datatypes::{DataType, Field};
+    use datafusion::physical_plan::ExecutionPlanProperties;
     use datafusion_proto::physical_plan::DefaultPhysicalExtensionCodec;
 
     use super::*;
@@ -314,6 +337,16 @@ mod tests {
         let persist = again(Arc::new(persist), &[Arc::clone(&input)]);
         let persist = persist.downcast_ref::<PersistExec>().unwrap();
         assert_eq!((persist.rdd_id(), persist.level()), (7, &level));
+
+        let lost = LostRowsExec::try_new(Arc::clone(&schema), 3).unwrap();
+        let lost: Arc<dyn ExecutionPlan> = Arc::new(lost);
+        let table = Arc::clone(lost.children()[0]);
+        let back = again(Arc::clone(&lost), &[table]);
+        assert_eq!(back.schema(), schema);
+        assert_eq!(back.output_partitioning().partition_count(), 3);
+        let refused = back.execute(0, Arc::new(TaskContext::default()));
+        let error = refused.err().unwrap().to_string();
+        assert!(error.contains("cached rows are gone"), "{error}");
 
         let write = WriteTextFileExec::new(
             Arc::clone(&input),

@@ -13,6 +13,7 @@
 //! What this crate does not know: Spark Connect's relations (the driver plans them through
 //! [`DataFramePlans`]) and Ballista.
 
+mod cached;
 pub mod codec;
 mod errors;
 mod exchanges;
@@ -26,6 +27,7 @@ mod table;
 mod text_input;
 mod text_output;
 
+pub use cached::{InMemoryTableScanExec, blocks_of, filling, without_lineage};
 pub use errors::external;
 pub use exchanges::{count_exchanges, innermost_exchange, replace_exchanges};
 pub use persisted::persisted_partitions;

@@ -16,6 +16,7 @@ use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMerge
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use futures::future::BoxFuture;
 
+use crate::cached::InMemoryTableScanExec;
 use crate::operators::{
     LocalShuffleExec, PartitionGroupsExec, PersistExec, ShuffleFramesExec, ShuffleKeyExec,
 };
@@ -90,10 +91,13 @@ pub fn few_sorts_at_once(
     .data()
 }
 
-/// Puts the plans of RDDs where their scans are.
+/// Puts the plans of RDDs and of cached DataFrames where their scans are.
 fn expand_scans(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
-    // Downwards, because an RDD may hold DataFrames that hold RDDs.
+    // Downwards, because an RDD may hold DataFrames that hold RDDs, or cached ones.
     plan.transform_down(|node| {
+        if let Some(cached) = node.downcast_ref::<InMemoryTableScanExec>() {
+            return Ok(Transformed::yes(cached.expanded()?));
+        }
         Ok(match node.downcast_ref::<RddScanExec>() {
             Some(scan) => Transformed::yes(scan.expanded()),
             None => Transformed::no(node),

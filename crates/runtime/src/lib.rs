@@ -14,6 +14,7 @@ pub mod cluster;
 pub mod codec;
 pub mod error;
 pub mod files;
+mod filled;
 pub mod local;
 pub mod reports;
 pub mod session;

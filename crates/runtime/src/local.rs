@@ -9,6 +9,7 @@ use datafusion::arrow::array::RecordBatch;
 use datafusion::common::{DataFusionError, Result};
 use datafusion::execution::TaskContext;
 use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::physical_plan::execution_plan::reset_plan_states;
 use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use datafusion::prelude::SessionConfig;
@@ -22,6 +23,7 @@ use crate::api::{ExecutorInfo, JobEvent, JobRequest, JobStream, Runtime, StageEv
 use crate::blocks::MemoryDiskBlockStore;
 use crate::error::to_spark_error;
 use crate::files::LocalDriverFiles;
+use crate::filled::FilledCaches;
 use crate::reports::OnceReports;
 use crate::session;
 
@@ -56,6 +58,7 @@ pub struct LocalRuntime {
     runtime_env: Arc<RuntimeEnv>,
     jobs: Arc<DashMap<i64, watch::Sender<bool>>>,
     stages: broadcast::Sender<StageEvent>,
+    filled: Arc<FilledCaches>,
 }
 
 impl LocalRuntime {
@@ -89,6 +92,7 @@ impl LocalRuntime {
             reports,
             jobs: Arc::default(),
             stages: broadcast::channel(256).0,
+            filled: Arc::default(),
         })
     }
 }
@@ -119,6 +123,7 @@ impl Runtime for LocalRuntime {
             context,
             slots: self.slots.clone(),
             events,
+            filled: Arc::clone(&self.filled),
         };
         let ended = JobEnd {
             job_id: job.job_id,
@@ -168,6 +173,7 @@ impl Runtime for LocalRuntime {
     }
 
     async fn remove_rdd(&self, rdd_id: i64) {
+        self.filled.forget(rdd_id);
         if let Err(error) = self.services.blocks.remove_rdd(rdd_id).await {
             tracing::warn!(rdd_id, %error, "could not remove persisted partitions");
         }
@@ -250,6 +256,7 @@ struct RunningJob {
     context: Arc<TaskContext>,
     slots: Arc<Semaphore>,
     events: mpsc::Sender<Event>,
+    filled: Arc<FilledCaches>,
 }
 
 impl RunningJob {
@@ -271,6 +278,7 @@ impl RunningJob {
     }
 
     async fn compute(&self) -> Result<(), SparkError> {
+        self.fill_caches().await?;
         pyrite_rdd::run_shuffles(&self.plan, &self.context)
             .await
             .map_err(to_spark_error)?;
@@ -301,6 +309,55 @@ impl RunningJob {
             tasks.spawn(async move {
                 let _slot = slot;
                 compute_partition(plan, partition, attempts, context, events).await
+            });
+        }
+        while let Some(done) = tasks.join_next().await {
+            task_result(done)?;
+        }
+        Ok(())
+    }
+}
+
+impl RunningJob {
+    /// Keeps all rows of cached DataFrames in the plan that are computed from an exchange and
+    /// are not kept yet, the innermost first.
+    async fn fill_caches(&self) -> Result<(), SparkError> {
+        let missing = || pyrite_rdd::filling(&self.plan, &|id, _| !self.filled.contains(id));
+        while let Some((id, filling)) = missing().map_err(to_spark_error)? {
+            let _only_filler = self.filled.lock(id).await;
+            if !self.filled.contains(id) {
+                self.drain(filling).await?;
+                self.filled.insert(id);
+            }
+        }
+        Ok(())
+    }
+
+    /// Computes every partition of a plan for what it does besides.
+    async fn drain(&self, plan: Arc<dyn ExecutionPlan>) -> Result<(), SparkError> {
+        // A copy: an exchange gives each partition away once, and what gets lost is computed
+        // again from the job's own plan.
+        let plan = reset_plan_states(plan).map_err(to_spark_error)?;
+        let mut tasks = JoinSet::new();
+        for partition in 0..plan.output_partitioning().partition_count() {
+            let (plan, context) = (Arc::clone(&plan), Arc::clone(&self.context));
+            let slots = Arc::clone(&self.slots);
+            let attempts = LocalAttempts {
+                max_failures: 1,
+                ..self.attempts
+            };
+            tasks.spawn(async move {
+                let closed = |_| DataFusionError::External(Box::new(cancelled_error()));
+                let _slot = slots.acquire_owned().await.map_err(closed)?;
+                let drain = |context| {
+                    let batches = plan.execute(partition, context);
+                    async move {
+                        let mut batches = batches?;
+                        while batches.next().await.transpose()?.is_some() {}
+                        Ok(())
+                    }
+                };
+                attempts.run(partition, &context, drain).await
             });
         }
         while let Some(done) = tasks.join_next().await {

@@ -263,7 +263,8 @@ impl Parser<'_> {
                     self.advance();
                     return self.postfix(Some(value));
                 }
-                Ok(call("negative", vec![self.nested(Self::unary)?]))
+                // Not `negative`: columns are named after what was written.
+                Ok(call("-", vec![self.nested(Self::unary)?]))
             }
             "+" => {
                 self.advance();

@@ -336,7 +336,7 @@ pub(crate) fn constant_integer(value: &Expression) -> Option<i64> {
                 ("*", [a, b]) => a.checked_mul(*b),
                 ("div", [a, b]) => a.checked_div(*b),
                 ("%", [a, b]) => a.checked_rem(*b),
-                ("negative", [a]) => a.checked_neg(),
+                ("negative" | "-", [a]) => a.checked_neg(),
                 ("positive", [a]) => Some(*a),
                 _ => None,
             }

@@ -4,7 +4,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::FutureExt;
+use futures::{FutureExt, StreamExt};
 use pyrite_plan::{CommandResult, PendingWrite, ResolvedPlan};
 use pyrite_proto::connect::command::CommandType;
 use pyrite_proto::connect::execute_plan_response::{
@@ -14,8 +14,9 @@ use pyrite_proto::connect::expression::Literal;
 use pyrite_proto::connect::expression::literal::{self, LiteralType};
 use pyrite_proto::connect::plan::OpType;
 use pyrite_proto::connect::{
-    Command, ExecutePlanResponse, GetResourcesCommandResult, MlCommand, MlCommandResult, Plan,
-    Relation, ml_command, ml_command_result,
+    CachedRemoteRelation, CheckpointCommandResult, Command, ExecutePlanResponse,
+    GetResourcesCommandResult, MlCommand, MlCommandResult, Plan, Relation, ml_command,
+    ml_command_result,
 };
 use pyrite_proto::error::SparkError;
 use pyrite_runtime::to_spark_error;
@@ -137,15 +138,40 @@ impl Execution {
                 let result = ml_command(ml)?;
                 self.respond(ResponseType::MlCommandResult(result)).await
             }
-            Some(CommandType::CheckpointCommand(_)) => {
-                Err(SparkError::not_supported("DataFrame.checkpoint"))
-            }
             _ => match self.session.plan.command(&command).await? {
                 CommandResult::None => Ok(()),
                 CommandResult::Sql(relation) => self.sql_result(*relation).await,
+                CommandResult::Fill { plan, answer } => {
+                    self.fill(*plan).await?;
+                    self.sql_result(*answer).await
+                }
+                CommandResult::Checkpoint { id, fill } => {
+                    if let Some(plan) = fill {
+                        self.fill(*plan).await?;
+                    }
+                    let relation = Some(CachedRemoteRelation { relation_id: id });
+                    let result = CheckpointCommandResult { relation };
+                    self.respond(ResponseType::CheckpointCommandResult(result))
+                        .await
+                }
                 CommandResult::Write(write) => self.write(write).await,
             },
         }
+    }
+
+    /// Runs a plan for what it does besides.
+    async fn fill(&self, plan: ResolvedPlan) -> Result<(), SparkError> {
+        let job = self.start_job("cache")?;
+        let result = self.run_fill(&job, &plan).await;
+        self.end_job(job, result).await
+    }
+
+    async fn run_fill(&self, job: &Job, plan: &ResolvedPlan) -> Result<(), SparkError> {
+        let planning = self.session.plan.physical(plan, job.id());
+        let physical = limits_in_order(job.planning(planning).await?).map_err(to_spark_error)?;
+        let mut events = job.run(self.application.runtime.as_ref(), physical).await?;
+        while events.next().await.transpose()?.is_some() {}
+        Ok(())
     }
 
     async fn sql_result(&self, relation: Relation) -> Result<(), SparkError> {
@@ -183,7 +209,7 @@ impl Execution {
         while let Some(more) = batches.next().await? {
             written.extend(more);
         }
-        write.commit(&written).await
+        write.commit(&self.session.plan, &written).await
     }
 
     fn start_job(&self, name: &str) -> Result<Job, SparkError> {

@@ -7,7 +7,6 @@ use std::time::Duration;
 use datafusion::prelude::SessionContext;
 use parking_lot::Mutex;
 use pyrite_plan::PlanSession;
-use pyrite_proto::connect::StorageLevel;
 use pyrite_proto::error::SparkError;
 use tokio_util::sync::CancellationToken;
 
@@ -37,8 +36,6 @@ pub struct Session {
     /// Errors that the client may ask about.
     pub errors: ErrorLog,
     operations: Mutex<Operations>,
-    /// Relations that `cache()`/`persist()` was called on, by their encoded form.
-    pub persisted: Mutex<HashMap<Vec<u8>, StorageLevel>>,
 }
 
 #[derive(Default)]
@@ -262,11 +259,15 @@ fn new_session(application: &Arc<Application>, user_id: &str, session_id: &str) 
     Session {
         user_id: user_id.to_owned(),
         session_id: session_id.to_owned(),
-        plan: PlanSession::new(context, conf, Arc::new(extensions)),
+        plan: PlanSession::new(
+            context,
+            conf,
+            Arc::new(extensions),
+            Arc::clone(&application.shared),
+        ),
         artifacts,
         errors: ErrorLog::default(),
         operations: Mutex::default(),
-        persisted: Mutex::default(),
     }
 }
 

@@ -195,10 +195,11 @@ fn sum(a: &Analyzer, call: &Call) -> Result<Typed> {
         let total = plain(call, "sum", vec![cast(summed, DataType::Int64)])?;
         return call.typed(cast(total, arg.data_type.clone()));
     }
-    let function = if call.name == "try_sum" {
-        "try_sum"
-    } else {
-        "sum"
+    let function = match call.name.as_str() {
+        "try_sum" => "try_sum",
+        // Distinct values wrap: the engine keeps their set under the name `sum` only.
+        _ if a.ansi && arg.data_type.is_integer() && !call.distinct => "spark_checked_sum",
+        _ => "sum",
     };
     call.typed(plain(call, function, vec![summed])?)
 }

@@ -15,6 +15,7 @@ use crate::types;
 pub(super) fn build(a: &Analyzer, call: &Call) -> Result<Option<Typed>> {
     let name = call.name.as_str();
     let typed = match name {
+        "-" if call.args.len() == 1 => negative(a, call)?,
         "+" | "-" | "*" | "/" | "%" | "div" | "pmod" | "mod" | "try_add" | "try_subtract"
         | "try_multiply" | "try_divide" | "try_mod" => arithmetic(a, call)?,
         "negative" => negative(a, call)?,
@@ -198,7 +199,10 @@ fn shift(a: &Analyzer, call: &Call) -> Result<Typed> {
 fn negative(a: &Analyzer, call: &Call) -> Result<Typed> {
     call.expect(1, 1)?;
     let arg = call.arg(0)?;
-    let text = format!("(- {})", arg.name);
+    let text = match call.name.as_str() {
+        "-" => format!("(- {})", arg.name),
+        _ => format!("negative({})", arg.name),
+    };
     match &arg.data_type {
         DataType::Duration(_) | DataType::Interval(_) | DataType::Float32 | DataType::Float64 => {
             call.named(Expr::Negative(Box::new(arg.expr.clone())), text)

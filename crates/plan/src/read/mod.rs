@@ -46,8 +46,8 @@ pub(crate) struct LoadedFiles {
 
 impl LoadedFiles {
     /// A plan over the files.
-    pub fn plan(&self) -> Result<ResolvedPlan> {
-        let (plan, mut fields) = scan("files", Arc::clone(&self.table))?;
+    pub fn plan(&self, content: &FileScan) -> Result<ResolvedPlan> {
+        let (plan, mut fields) = scan("files", content, Arc::clone(&self.table))?;
         for field in &mut fields {
             // Spark reads every column of a file as nullable.
             field.nullable = true;
@@ -72,6 +72,16 @@ impl LoadedFiles {
             .map_err(from_datafusion)?;
         Ok(ResolvedPlan::new(plan, out))
     }
+}
+
+/// Where the files of a table are; nothing for other tables.
+pub(crate) fn files_of(table: &dyn TableProvider) -> Vec<String> {
+    let table = table as &dyn std::any::Any;
+    if let Some(table) = table.downcast_ref::<FilesTable>() {
+        return table.paths();
+    }
+    let text = table.downcast_ref::<text::TextTable>();
+    text.map(text::TextTable::paths).unwrap_or_default()
 }
 
 /// Finds the files and their schema.

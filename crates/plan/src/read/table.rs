@@ -65,6 +65,12 @@ impl FilesTable {
         })
     }
 
+    /// Where the files are.
+    pub fn paths(&self) -> Vec<String> {
+        let files = self.found.files.iter();
+        files.map(|f| format!("/{}", f.meta.location)).collect()
+    }
+
     /// Spreads files over partitions, in order and by size.
     fn groups(&self, files: Vec<PartitionedFile>, target: usize) -> Vec<FileGroup> {
         let total: u64 = files.iter().map(|f| f.object_meta.size).sum();

@@ -50,9 +50,16 @@ pub(super) fn load(
 
 /// The table.
 #[derive(Debug)]
-struct TextTable {
+pub(super) struct TextTable {
     files: Vec<String>,
     whole: bool,
+}
+
+impl TextTable {
+    /// Where the files are.
+    pub fn paths(&self) -> Vec<String> {
+        self.files.clone()
+    }
 }
 
 #[async_trait]

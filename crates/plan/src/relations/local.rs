@@ -1,5 +1,6 @@
 //! Rows that the client sent: `createDataFrame` of local data.
 
+use std::hash::Hash;
 use std::io::Cursor;
 use std::sync::Arc;
 
@@ -7,7 +8,7 @@ use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::ipc::reader::StreamReader;
 use bytes::Bytes;
-use datafusion::common::{Column, TableReference};
+use datafusion::common::Column;
 use datafusion::datasource::{MemTable, provider_as_source};
 use datafusion::logical_expr::{Expr, LogicalPlanBuilder};
 use prost::Message;
@@ -18,7 +19,7 @@ use pyrite_proto::connect::data_type::Kind;
 use pyrite_proto::error::SparkError;
 
 use super::build;
-use crate::analyzer::{Analyzer, scan, unique_name};
+use crate::analyzer::{Analyzer, scan, table_reference, unique_name};
 use crate::errors::{self, Result, from_datafusion};
 use crate::leaves::{Leaf, LoadedLeaf};
 use crate::resolved::{ResolvedField, ResolvedPlan};
@@ -27,7 +28,8 @@ use crate::{sqltext, types};
 impl Analyzer<'_> {
     pub(super) fn local(&self, local: &connect::LocalRelation) -> Result<ResolvedPlan> {
         let data = local.data.iter().cloned().collect::<Vec<_>>();
-        self.local_data(&data, local.schema.as_deref())
+        let schema = local.schema.as_deref();
+        self.local_data(&data, schema, &(&local.data, schema))
     }
 
     pub(super) fn cached_local(
@@ -55,7 +57,8 @@ impl Analyzer<'_> {
                     .map_err(|e| SparkError::other(format!("a cached schema is malformed: {e}")))?,
             ),
         };
-        self.local_data(&chunks, schema.as_deref())
+        let content = (&chunked.data_hashes, &chunked.schema_hash);
+        self.local_data(&chunks, schema.as_deref(), &content)
     }
 
     fn artifact(&self, hash: &str) -> Result<Bytes> {
@@ -73,17 +76,24 @@ impl Analyzer<'_> {
     }
 
     pub(super) fn extension(&self, any: &prost_types::Any) -> Result<ResolvedPlan> {
-        match self.leaf(Leaf::Extension(any.encode_to_vec()))? {
+        let content = any.encode_to_vec();
+        match self.leaf(Leaf::Extension(content.clone()))? {
             LoadedLeaf::Table(table) => {
-                let (plan, fields) = scan("rows", Arc::clone(table))?;
+                let (plan, fields) = scan("rows", &content, Arc::clone(table))?;
                 Ok(ResolvedPlan::new(plan, fields))
             }
             _ => Err(SparkError::other("a relation extension is not a table")),
         }
     }
 
-    /// A table of batches in Arrow's stream format, brought to a schema if there is one.
-    fn local_data(&self, chunks: &[Bytes], schema: Option<&str>) -> Result<ResolvedPlan> {
+    /// A table of batches in Arrow's stream format, brought to a schema if there is one. Tables
+    /// that hold the same must get the same `content`.
+    fn local_data(
+        &self,
+        chunks: &[Bytes],
+        schema: Option<&str>,
+        content: &impl Hash,
+    ) -> Result<ResolvedPlan> {
         let wanted = match schema {
             None => None,
             Some(text) => Some(struct_fields(text)?),
@@ -109,14 +119,16 @@ impl Analyzer<'_> {
                 .collect(),
             (None, None) => return Err(errors::invalid_message("LocalRelation.schema")),
         };
-        self.memory_table(fields, batches)
+        self.memory_table(fields, batches, content)
     }
 
-    /// A table of batches whose columns get the names and types of `fields`.
+    /// A table of batches whose columns get the names and types of `fields`. Tables that hold
+    /// the same must get the same `content`.
     pub(crate) fn memory_table(
         &self,
         fields: Vec<ResolvedField>,
         batches: Vec<RecordBatch>,
+        content: &impl Hash,
     ) -> Result<ResolvedPlan> {
         // The table's own names differ from the columns', or the engine takes the one, reached
         // through the table, and the other for an ambiguity.
@@ -156,7 +168,7 @@ impl Analyzer<'_> {
             .collect::<Result<Vec<_>>>()?;
         let partitions = split(batches, self.partitions);
         let table = MemTable::try_new(schema, partitions).map_err(from_datafusion)?;
-        let reference = TableReference::bare(unique_name("local"));
+        let reference = table_reference("local", &(content, self.partitions));
         let scan =
             LogicalPlanBuilder::scan(reference.clone(), provider_as_source(Arc::new(table)), None)
                 .map_err(from_datafusion)?;

@@ -23,13 +23,17 @@ use pyrite_proto::connect::relation::RelType;
 use pyrite_proto::error::SparkError;
 
 use crate::analyzer::{Analyzer, Scope, with_stack};
+use crate::cache::Remembered;
 use crate::errors::{self, Result, from_datafusion};
 use crate::resolved::ResolvedPlan;
 
 impl Analyzer<'_> {
     /// Resolves a relation inside the scope of the query around it, if there is one.
     pub fn relation(&self, relation: &Relation, outer: Option<&Scope>) -> Result<ResolvedPlan> {
-        let mut plan = with_stack(|| self.relation_kind(relation, outer))?;
+        let mut plan = match Remembered::find(self.remembered, relation) {
+            Some(plan) => join::fresh_names(plan.clone())?,
+            None => with_stack(|| self.relation_kind(relation, outer))?,
+        };
         if let Some(id) = relation.common.as_ref().and_then(|c| c.plan_id) {
             for field in &mut plan.fields {
                 field.plan_ids.retain(|p| *p != id);

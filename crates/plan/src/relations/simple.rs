@@ -363,7 +363,8 @@ impl Analyzer<'_> {
         let partitions = range.num_partitions.and_then(|n| usize::try_from(n).ok());
         let partitions = partitions.filter(|n| *n > 0).unwrap_or(self.partitions);
         let table = crate::range::RangeTable::try_new(start, range.end, range.step, partitions)?;
-        let (plan, fields) = crate::analyzer::scan("range", std::sync::Arc::new(table))?;
+        let (plan, fields) =
+            crate::analyzer::scan("range", &table.content(), std::sync::Arc::new(table))?;
         Ok(ResolvedPlan::new(plan, fields))
     }
 

@@ -96,8 +96,8 @@ impl Analyzer<'_> {
     }
 
     fn files(&self, scan: FileScan) -> Result<ResolvedPlan> {
-        match self.leaf(Leaf::Files(scan))? {
-            LoadedLeaf::Files(files) => files.plan(),
+        match self.leaf(Leaf::Files(scan.clone()))? {
+            LoadedLeaf::Files(files) => files.plan(&scan),
             _ => Err(SparkError::other("files are not loaded as files")),
         }
     }

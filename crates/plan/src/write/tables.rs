@@ -164,6 +164,7 @@ impl PlanSession {
         drop(catalog);
         for path in &table.scan.paths {
             let path = local_path(path)?;
+            self.cache.files_removed(&path);
             if path.exists() {
                 std::fs::remove_dir_all(&path).map_err(|e| {
                     SparkError::other(format!("removing `{}`: {e}", path.display()))

@@ -8,12 +8,14 @@ use std::sync::Arc;
 use arrow::array::AsArray;
 use async_trait::async_trait;
 use datafusion::catalog::TableProvider;
-use datafusion::physical_plan::collect;
+use datafusion::common::DataFusionError;
+use datafusion::physical_plan::coop::CooperativeExec;
+use datafusion::physical_plan::{ExecutionPlan, collect};
 use datafusion::prelude::{SessionConfig, SessionContext};
-use pyrite_plan::{CommandResult, PlanSession, RelationExtensions};
+use pyrite_plan::{CommandResult, PlanSession, RelationExtensions, RowKeeper, SharedState};
 use pyrite_proto::connect::command::CommandType;
 use pyrite_proto::connect::relation::RelType;
-use pyrite_proto::connect::{Command, Relation, ShowString, Sql, SqlCommand};
+use pyrite_proto::connect::{Command, Relation, ShowString, Sql, SqlCommand, StorageLevel};
 use pyrite_proto::error::SparkError;
 
 struct NoExtensions;
@@ -25,6 +27,30 @@ impl RelationExtensions for NoExtensions {
     }
 }
 
+/// Keeps no rows, but names the plans that are to be kept.
+struct KeptRows;
+
+#[async_trait]
+impl RowKeeper for KeptRows {
+    fn keep(
+        &self,
+        _number: i64,
+        _level: &StorageLevel,
+        rows: Arc<dyn ExecutionPlan>,
+    ) -> Result<Arc<dyn ExecutionPlan>, DataFusionError> {
+        Ok(Arc::new(CooperativeExec::new(rows)))
+    }
+
+    fn unkept(
+        &self,
+        rows: Arc<dyn ExecutionPlan>,
+    ) -> Result<Arc<dyn ExecutionPlan>, DataFusionError> {
+        Ok(rows)
+    }
+
+    async fn remove(&self, _number: i64) {}
+}
+
 /// A session with two partitions, in UTC.
 pub fn session() -> PlanSession {
     let config = SessionConfig::new().with_target_partitions(2);
@@ -33,6 +59,7 @@ pub fn session() -> PlanSession {
         SessionContext::new_with_config(config),
         conf,
         Arc::new(NoExtensions),
+        Arc::new(SharedState::new(Arc::new(KeptRows))),
     )
 }
 
@@ -65,7 +92,7 @@ pub async fn sql(session: &PlanSession, text: &str) -> Result<Relation, SparkErr
             let batches = collect(exec, context)
                 .await
                 .map_err(pyrite_plan::errors::from_datafusion)?;
-            write.commit(&batches).await?;
+            write.commit(session, &batches).await?;
             Ok(write.sql_result.map(|r| *r).unwrap_or_default())
         }
     }

@@ -9,6 +9,7 @@ use ballista_core::serde::protobuf::{JobStatus, PartitionLocation};
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use pyrite_proto::attempt::FailedAttempt;
 use pyrite_proto::error::SparkError;
+use pyrite_rdd::operators::is_lost_rows;
 use tokio::sync::{mpsc, watch};
 
 use super::map_output::{MapOutputExec, MapStageExec, is_lost_output};
@@ -111,10 +112,13 @@ impl RunningJob {
         loop {
             submissions += 1;
             let mut reused = Reused::new();
-            match self.attempt(&mut pending, &mut reused).await {
+            match self.attempt(&mut pending, &mut reused, submissions).await {
                 Ok(()) => return Ok(()),
                 Err(Setback::Lost(error)) if submissions < MAX_SUBMISSIONS => {
                     self.scheduler.map_outputs().forget(&reused);
+                    if is_lost_rows(&error) {
+                        self.scheduler.filled().forget_all();
+                    }
                     tracing::warn!(job_id = self.job_id, %error, "results were lost, running the job again");
                 }
                 Err(Setback::Lost(error) | Setback::Failed(error)) => return Err(error),
@@ -123,8 +127,14 @@ impl RunningJob {
     }
 
     /// Runs what has not run yet and passes on the results.
-    async fn attempt(&self, pending: &mut [bool], reused: &mut Reused) -> Result<(), Setback> {
-        let plan = self.with_map_outputs(reused).await?;
+    async fn attempt(
+        &self,
+        pending: &mut [bool],
+        reused: &mut Reused,
+        submissions: usize,
+    ) -> Result<(), Setback> {
+        let plan = self.with_cached_rows(submissions, reused).await?;
+        let plan = self.with_map_outputs(plan, reused).await?;
         let (submission, locations) = self.submit(plan).await?;
         let fetcher = self.scheduler.fetcher();
         let fetched = fetcher.fetch(locations, pending, &self.events).await;
@@ -136,13 +146,43 @@ impl RunningJob {
         }
     }
 
-    /// The job's plan with the outputs of map stages in it that have run. A stage that stands
-    /// in the plan more than once runs first, as in Spark, where it is one stage.
-    async fn with_map_outputs(
+    /// The job's plan without the lineage of cached rows that executors keep. Rows that are
+    /// computed from an exchange are all kept first, by a submission of their own.
+    async fn with_cached_rows(
         &self,
+        submissions: usize,
         reused: &mut Reused,
     ) -> Result<Arc<dyn ExecutionPlan>, Setback> {
         let mut plan = Arc::clone(&self.plan);
+        let filled = self.scheduler.filled();
+        // Rows that were kept before what they were computed from came to have an exchange, as
+        // it does when that is not cached any more. They may be gone since.
+        let placed = |id, count| submissions == 1 && self.scheduler.has_placed(id, count);
+        // Rows that go missing again and again are computed where they are read.
+        while submissions < MAX_SUBMISSIONS - 1 {
+            let is_filled = |id, count| filled.contains(id) || placed(id, count);
+            plan = pyrite_rdd::without_lineage(plan, is_filled).map_err(to_spark_error)?;
+            let missing = pyrite_rdd::filling(&plan, &|id, count| !is_filled(id, count));
+            let Some((id, filling)) = missing.map_err(to_spark_error)? else {
+                break;
+            };
+            let _only_filler = filled.lock(id).await;
+            if !filled.contains(id) {
+                let filling = self.with_map_outputs(filling, reused).await?;
+                self.submit(filling).await?;
+                filled.insert(id);
+            }
+        }
+        Ok(plan)
+    }
+
+    /// A plan with the outputs of map stages in it that have run. A stage that stands in the
+    /// plan more than once runs first, as in Spark, where it is one stage.
+    async fn with_map_outputs(
+        &self,
+        mut plan: Arc<dyn ExecutionPlan>,
+        reused: &mut Reused,
+    ) -> Result<Arc<dyn ExecutionPlan>, Setback> {
         loop {
             plan = pyrite_rdd::replace_exchanges(plan, |rdd_id| {
                 let known = reused.get(&rdd_id).cloned();
@@ -201,7 +241,9 @@ impl RunningJob {
                 Some(Status::Failed(failed)) => {
                     submission.end(false).await;
                     return Err(match unseal(&failed.error) {
-                        Some(error) if is_lost_output(&error) => Setback::Lost(error),
+                        Some(error) if is_lost_output(&error) || is_lost_rows(&error) => {
+                            Setback::Lost(error)
+                        }
                         _ => Setback::Failed(failure(self.job_id, &failed.error)),
                     });
                 }

@@ -197,6 +197,7 @@ impl Runtime for ClusterRuntime {
     }
 
     async fn remove_rdd(&self, rdd_id: i64) {
+        self.scheduler.filled().forget(rdd_id);
         let command = Command::RemoveRdd(exec::RemoveRdd { rdd_id });
         self.executors.broadcast(&command).await;
     }

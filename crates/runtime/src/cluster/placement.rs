@@ -105,6 +105,11 @@ impl Homes {
         placed
     }
 
+    fn has_all(&self, rdd_id: i64, partitions: usize) -> bool {
+        let block = |partition| BlockId { rdd_id, partition };
+        (0..partitions).all(|p| self.executors.contains_key(&block(p)))
+    }
+
     fn forget_executor(&mut self, executor_id: &str) {
         self.executors.retain(|_, home| home != executor_id);
     }
@@ -136,6 +141,12 @@ impl Placement {
     /// An executor is gone, and its blocks with it.
     pub fn forget_executor(&self, executor_id: &str) {
         self.state.lock().homes.forget_executor(executor_id);
+    }
+
+    /// Claims that tasks for all partitions of a persisted RDD have been placed on executors
+    /// that are still there.
+    pub fn has_placed(&self, rdd_id: i64, partitions: usize) -> bool {
+        self.state.lock().homes.has_all(rdd_id, partitions)
     }
 
     /// Binds what a stage has left to do, as far as cores are free.

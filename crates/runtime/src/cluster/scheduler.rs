@@ -34,6 +34,7 @@ use super::slots::{Launcher, Slots};
 use super::stages::StageTracker;
 use crate::api::StageEvent;
 use crate::error::from_ballista;
+use crate::filled::FilledCaches;
 use crate::session::MAX_MESSAGE_BYTES;
 
 /// Ballista's scheduler for our kinds of plans.
@@ -62,6 +63,7 @@ pub(super) struct Scheduler {
     placement: Arc<Placement>,
     fetcher: Fetcher,
     map_outputs: MapOutputs,
+    filled: FilledCaches,
     running: DashMap<i64, watch::Sender<bool>>,
 }
 
@@ -116,6 +118,7 @@ impl Scheduler {
             stages,
             placement,
             map_outputs: MapOutputs::default(),
+            filled: FilledCaches::default(),
             running: DashMap::new(),
         })
     }
@@ -135,6 +138,17 @@ impl Scheduler {
     /// What map stages of earlier jobs wrote.
     pub fn map_outputs(&self) -> &MapOutputs {
         &self.map_outputs
+    }
+
+    /// Claims that tasks for all partitions of a persisted RDD or cached DataFrame have been
+    /// placed on executors that are still there.
+    pub fn has_placed(&self, rdd_id: i64, partitions: usize) -> bool {
+        self.placement.has_placed(rdd_id, partitions)
+    }
+
+    /// Cached DataFrames whose rows executors keep.
+    pub fn filled(&self) -> &FilledCaches {
+        &self.filled
     }
 
     pub fn stage_events(&self) -> broadcast::Receiver<StageEvent> {
@@ -216,6 +230,7 @@ impl Scheduler {
     pub async fn executor_lost(&self, executor_id: &str, reason: &str) {
         self.placement.forget_executor(executor_id);
         self.map_outputs.forget_executor(executor_id);
+        self.filled.forget_all();
         let stopped = ExecutorStoppedParams {
             executor_id: executor_id.to_owned(),
             reason: reason.to_owned(),
