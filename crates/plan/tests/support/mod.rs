@@ -86,6 +86,14 @@ pub async fn sql(session: &PlanSession, text: &str) -> Result<Relation, SparkErr
     match session.command(&command).await? {
         CommandResult::Sql(relation) => Ok(*relation),
         CommandResult::None => Ok(Relation::default()),
+        CommandResult::Fill { plan, answer } => {
+            let exec = session.physical(&plan, 1).await?;
+            collect(exec, SessionContext::new().task_ctx())
+                .await
+                .map_err(pyrite_plan::errors::from_datafusion)?;
+            Ok(*answer)
+        }
+        CommandResult::Checkpoint { .. } => panic!("a statement of SQL is no checkpoint"),
         CommandResult::Write(write) => {
             let exec = write.physical(session, 1).await?;
             let context = SessionContext::new().task_ctx();
