@@ -8,7 +8,7 @@ import pytest
 from conftest import EXPECTED, PROGRAMS, Programs
 
 
-@pytest.mark.parametrize("name", ["api_tour", "cache_tour", "rdd_tour", "sql_tour"])
+@pytest.mark.parametrize("name", ["api_tour", "cache_tour", "join_tour", "rdd_tour", "sql_tour"])
 def test_program_prints_what_spark_prints(programs: Programs, master: str, name: str) -> None:
     result = programs.python(PROGRAMS / f"{name}.py", master=master, seconds=180, PYTHONHASHSEED="0").ok()
     expected = (EXPECTED / f"{name}.txt").read_text(encoding="utf-8")

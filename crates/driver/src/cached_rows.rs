@@ -11,7 +11,7 @@ use pyrite_proto::core::StorageLevel;
 use pyrite_rdd::{InMemoryTableScanExec, blocks_of};
 use pyrite_runtime::Runtime;
 
-use crate::in_order::limits_in_order;
+use crate::settled::settled;
 
 /// Keeps rows as blocks of the runtime's processes.
 pub struct Blocks {
@@ -34,12 +34,12 @@ impl RowKeeper for Blocks {
             deserialized: level.deserialized,
             replication: level.replication,
         };
-        let rows = limits_in_order(rows)?;
+        let rows = settled(rows, self.runtime.as_ref())?;
         Ok(Arc::new(InMemoryTableScanExec::new(rows, number, level)))
     }
 
     fn unkept(&self, rows: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
-        let rows = limits_in_order(rows)?;
+        let rows = settled(rows, self.runtime.as_ref())?;
         Ok(Arc::new(InMemoryTableScanExec::unkept(rows)))
     }
 

@@ -20,8 +20,8 @@ use pyrite_runtime::to_spark_error;
 
 use crate::application::Application;
 use crate::connect::artifacts::Artifacts;
-use crate::in_order::limits_in_order;
 use crate::jobs;
+use crate::settled::settled;
 
 /// Name of the message in `Relation.extension` that stands for an RDD.
 const RDD_RELATION: &str = "pyrite.core.RddRelation";
@@ -171,7 +171,7 @@ impl FramesOf {
             .plan
             .physical(&resolved, jobs::report_id().unwrap_or(0))
             .await?;
-        limits_in_order(plan).map_err(to_spark_error)
+        settled(plan, self.application.runtime.as_ref()).map_err(to_spark_error)
     }
 }
 

@@ -8,6 +8,7 @@
 //! - [`connect`]: Spark Connect
 //! - [`core`]: RDDs, shared variables and job control
 //! - [`extensions`]: RDDs as relations, DataFrames as RDDs
+//! - [`settled`], [`in_order`]: what plans of DataFrames get before they run
 //! - [`cluster`]: the connection to a master
 //! - [`settings`], [`logging`]: from configuration to options, and logs
 
@@ -23,6 +24,7 @@ pub mod lifecycle;
 pub mod listener;
 pub mod logging;
 pub mod settings;
+mod settled;
 pub mod start;
 
 pub use lifecycle::run;

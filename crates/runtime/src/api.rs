@@ -99,6 +99,9 @@ pub trait Runtime: Send + Sync {
     /// Memory pool, disk manager and object stores to plan and run with.
     fn runtime_env(&self) -> Arc<RuntimeEnv>;
 
+    /// Whether tasks of one job run in several processes and share no memory.
+    fn is_distributed(&self) -> bool;
+
     /// Task slots of the application, at least 1; `spark.default.parallelism` unless set.
     fn default_parallelism(&self) -> usize;
 

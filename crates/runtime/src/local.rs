@@ -162,6 +162,10 @@ impl Runtime for LocalRuntime {
         self.runtime_env.clone()
     }
 
+    fn is_distributed(&self) -> bool {
+        false
+    }
+
     fn default_parallelism(&self) -> usize {
         self.threads
     }

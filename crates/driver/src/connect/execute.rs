@@ -26,8 +26,8 @@ use super::errors;
 use super::results::{ArrowSender, InOrder};
 use super::session::{Operation, Session};
 use crate::application::Application;
-use crate::in_order::limits_in_order;
 use crate::jobs::{Job, JobInfo};
+use crate::settled::settled;
 
 /// Name of the observed metrics that carry accumulator updates, as Spark's server calls them.
 const PYTHON_ACCUMULATOR: &str = "__python_accumulator__";
@@ -93,7 +93,11 @@ impl Execution {
 
     async fn run_query(&self, job: &Job, resolved: ResolvedPlan) -> Result<(), SparkError> {
         let planning = self.session.plan.physical(&resolved, job.id());
-        let physical = limits_in_order(job.planning(planning).await?).map_err(to_spark_error)?;
+        let physical = settled(
+            job.planning(planning).await?,
+            self.application.runtime.as_ref(),
+        )
+        .map_err(to_spark_error)?;
         let events = job.run(self.application.runtime.as_ref(), physical).await?;
         let mut batches = InOrder::new(events, self.application.max_result_bytes);
         let buffer = &self.operation.buffer;
@@ -168,7 +172,11 @@ impl Execution {
 
     async fn run_fill(&self, job: &Job, plan: &ResolvedPlan) -> Result<(), SparkError> {
         let planning = self.session.plan.physical(plan, job.id());
-        let physical = limits_in_order(job.planning(planning).await?).map_err(to_spark_error)?;
+        let physical = settled(
+            job.planning(planning).await?,
+            self.application.runtime.as_ref(),
+        )
+        .map_err(to_spark_error)?;
         let mut events = job.run(self.application.runtime.as_ref(), physical).await?;
         while events.next().await.transpose()?.is_some() {}
         Ok(())
@@ -202,7 +210,11 @@ impl Execution {
 
     async fn run_write(&self, job: &Job, write: &PendingWrite) -> Result<(), SparkError> {
         let planning = write.physical(&self.session.plan, job.id());
-        let physical = limits_in_order(job.planning(planning).await?).map_err(to_spark_error)?;
+        let physical = settled(
+            job.planning(planning).await?,
+            self.application.runtime.as_ref(),
+        )
+        .map_err(to_spark_error)?;
         let events = job.run(self.application.runtime.as_ref(), physical).await?;
         let mut batches = InOrder::new(events, self.application.max_result_bytes);
         let mut written = Vec::new();

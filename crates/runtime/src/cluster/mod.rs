@@ -184,6 +184,10 @@ impl Runtime for ClusterRuntime {
         self.runtime_env.clone()
     }
 
+    fn is_distributed(&self) -> bool {
+        true
+    }
+
     /// Cores of all executors and at least 2, as Spark's standalone scheduler has it.
     fn default_parallelism(&self) -> usize {
         self.default_parallelism.unwrap_or_else(|| {
