@@ -9,7 +9,6 @@ use arrow::array::AsArray;
 use async_trait::async_trait;
 use datafusion::catalog::TableProvider;
 use datafusion::common::DataFusionError;
-use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::{ExecutionPlan, collect};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use pyrite_plan::{CommandResult, PlanSession, RelationExtensions, RowKeeper, SharedState};
@@ -17,6 +16,7 @@ use pyrite_proto::connect::command::CommandType;
 use pyrite_proto::connect::relation::RelType;
 use pyrite_proto::connect::{Command, Relation, ShowString, Sql, SqlCommand, StorageLevel};
 use pyrite_proto::error::SparkError;
+use pyrite_rdd::InMemoryTableScanExec;
 
 struct NoExtensions;
 
@@ -38,7 +38,7 @@ impl RowKeeper for KeptRows {
         _level: &StorageLevel,
         rows: Arc<dyn ExecutionPlan>,
     ) -> Result<Arc<dyn ExecutionPlan>, DataFusionError> {
-        Ok(Arc::new(CooperativeExec::new(rows)))
+        Ok(Arc::new(InMemoryTableScanExec::unkept(rows)))
     }
 
     fn unkept(
