@@ -33,7 +33,7 @@ $(STAMP): tools/requirements.txt
 	@touch $@
 
 wheel: $(STAMP)
-	@echo "[2/4] building the wheel (a first build compiles the engine: about 20 minutes on two cores)"
+	@echo "[2/4] building the wheel (a first build compiles the engine: about 15 minutes on two cores)"
 	@rm -rf build/wheels
 	@$(BIN)/maturin build --release --quiet --strip --out build/wheels
 

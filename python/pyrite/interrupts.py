@@ -5,6 +5,8 @@ references (the import system has one for each module) and while modules written
 program would then work on as if nobody had pressed anything, most likely while it starts, which is
 mostly importing. There the signal is sent again a moment later, and so it is while gRPC does
 anything but wait: an exception leaves a lock taken or a call without its thread, and later calls hang.
+And so it is while a thread starts: a pool that is interrupted there does not know its new thread,
+which nobody ends then, and the program hangs when it exits.
 """
 
 import _thread
@@ -43,7 +45,8 @@ def _in_main_thread() -> bool:
 
 
 def _interrupt(signum: int, frame: Optional[FrameType]) -> None:
-    if (_would_be_dropped(frame) or _in_the_middle_of_grpc(frame)) and _start_thread(_send_again):
+    unsafe = _would_be_dropped(frame) or _in_the_middle_of_grpc(frame) or _starts_thread(frame)
+    if unsafe and _start_thread(_send_again):
         return
     _cancel_jobs()
     _raise()
@@ -69,6 +72,17 @@ def _in_the_middle_of_grpc(frame: Optional[FrameType]) -> bool:
     while frame is not None and frame.f_globals.get("__name__") == "threading":
         frame = frame.f_back
     return frame is not None and str(frame.f_globals.get("__name__", "")).startswith("grpc.")
+
+
+def _starts_thread(frame: Optional[FrameType]) -> bool:
+    while frame is not None:
+        module = frame.f_globals.get("__name__")
+        if module == "concurrent.futures.thread" and frame.f_code.co_name == "submit":
+            return True
+        if module == "threading" and frame.f_code.co_name == "start":
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _imports(frame: FrameType) -> bool:

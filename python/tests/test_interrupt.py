@@ -5,10 +5,14 @@ from __future__ import annotations
 import random
 import signal
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from conftest import Cluster, Programs, wait_until
+
+from pyrite import interrupts
 
 HEAD = """
 import sys
@@ -86,3 +90,25 @@ def test_an_interrupt_ends_the_program_whenever_it_comes(programs: Programs, tex
 def test_an_interrupt_ends_a_program_on_a_cluster(programs: Programs, cluster: Cluster) -> None:
     for text, delay in ((RDDS, 0.8), (FRAMES, 2.0), (THREADS, 3.0)):
         interrupt(programs, text, cluster.url, delay)
+
+
+def test_a_pool_knows_the_thread_that_it_was_starting(monkeypatch: pytest.MonkeyPatch) -> None:
+    wait = threading.Event.wait
+
+    def interrupted(event: threading.Event, timeout: float | None = None) -> bool:
+        monkeypatch.undo()
+        signal.raise_signal(signal.SIGINT)
+        return wait(event, timeout)
+
+    before = signal.signal(signal.SIGINT, interrupts._interrupt)
+    monkeypatch.setattr(threading.Event, "wait", interrupted)
+    pool = ThreadPoolExecutor(1)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            pool.submit(int)
+            assert len(pool._threads) == 1
+            time.sleep(10)
+    finally:
+        signal.signal(signal.SIGINT, before)
+        pool.shutdown()
+    assert len(pool._threads) == 1

@@ -159,12 +159,15 @@ impl RunningJob {
         // it does when that is not cached any more. They may be gone since.
         let placed = |id, count| submissions == 1 && self.scheduler.has_placed(id, count);
         // Rows that go missing again and again are computed where they are read.
-        while submissions < MAX_SUBMISSIONS - 1 {
+        if submissions >= MAX_SUBMISSIONS - 1 {
+            return Ok(plan);
+        }
+        loop {
             let is_filled = |id, count| filled.contains(id) || placed(id, count);
             plan = pyrite_rdd::without_lineage(plan, is_filled).map_err(to_spark_error)?;
             let missing = pyrite_rdd::filling(&plan, &|id, count| !is_filled(id, count));
             let Some((id, filling)) = missing.map_err(to_spark_error)? else {
-                break;
+                return Ok(plan);
             };
             let _only_filler = filled.lock(id).await;
             if !filled.contains(id) {
@@ -173,7 +176,6 @@ impl RunningJob {
                 filled.insert(id);
             }
         }
-        Ok(plan)
     }
 
     /// A plan with the outputs of map stages in it that have run. A stage that stands in the
